@@ -1,0 +1,339 @@
+//! What people write: the tables of a configuration file, exactly as they stand there.
+//!
+//! A key that says nothing is [`Field::Absent`](crate::decode::Field::Absent) here; defaults and
+//! everything that takes two keys to judge belong to `resolve`.
+
+use crate::collections::{List, Named, OneOrMany};
+use crate::decode::table;
+use crate::number::{AnswerStatus, Burst, Connections, HeaderCount, Parallel, Retries, Workers};
+use crate::text::{
+    AccessLog, AddressReference, Admin, BackendHost, BackendPath, BasePath, ClientAddress, Destination, Duration,
+    FieldName, FieldValue, FilePath, Glob, Host, Label, ListenAddress, Location, Method, Name, Network,
+    NonZeroDuration, Rate, RequestPath, RouteKey, SecretReference, Size, Target, Timeout,
+};
+use crate::value::{Expectation, Json, Listen, RedirectStatus, ThrottleBy};
+
+table! {
+    /// A configuration of Gatepost: one file, or one of the files that it includes.
+    File in "at the top of the file" {
+        /// Where requests come in. `listen = "127.0.0.1:8080"` is short for one listener named
+        /// `default`; `[listen.NAME]` tables give each a name, several addresses and limits.
+        /// Default: `"127.0.0.1:8080"`. Only one file may have it.
+        listen: Listen,
+
+        /// The process itself: threads, state, the admin listener. Only one file may have it.
+        server: ServerTable,
+
+        /// What is written about each request. Only one file may have it.
+        log: LogTable,
+
+        /// More files, relative to this one: `["routes/*.toml"]`. `*` stands for any characters
+        /// within a name, `?` for one. They are read in the order of their names. Nothing
+        /// overrides anything: a name that is defined twice is an error.
+        include: List<Glob>,
+
+        /// APIs by name: routes that share hosts, a base path and a throttle.
+        api: Named<Name, ApiTable>,
+
+        /// Routes of the API named `default`, by key: `[route."GET /pets/{id}"]`.
+        route: Named<RouteKey, RouteTable>,
+
+        /// Sets of addresses by name, for `from` and `except`.
+        addresses: Named<Name, AddressesTable>,
+
+        /// Backends that do the same work, by name, for `forward.to`.
+        upstream: Named<Name, UpstreamTable>,
+    }
+}
+
+table! {
+    /// The process itself.
+    ServerTable in "in `[server]`" {
+        /// The directory of what must survive a restart. One process at a time may use it. Relative
+        /// to this file; default `"gatepost-state"`.
+        state: FilePath,
+
+        /// How many threads serve requests: 1 to 1024. Default: one for each core. Fewer leave room
+        /// for other programs on the machine; more than there are cores gain nothing.
+        workers: Workers,
+
+        /// Where health and metrics are served: an address with a port, `"unix:PATH"` or `"off"`.
+        /// Default `"127.0.0.1:9900"`. Not for the public: give it an address that only operators
+        /// reach.
+        admin: Admin,
+
+        /// What the admin listener asks for: `"env:NAME"` or `"file:PATH"`. It must be there when
+        /// `admin` is a TCP address other machines can reach.
+        admin_token: SecretReference,
+
+        /// How long open requests may finish once the process was told to stop. Default `"30s"`;
+        /// `"0s"` cuts them off at once.
+        drain: Duration,
+    }
+}
+
+table! {
+    /// What is written about requests.
+    LogTable in "in `[log]`" {
+        /// Where one JSON line for each request goes: `"stdout"` (default), `"file:PATH"` or
+        /// `"off"`. With `"off"` nobody can tell later why a request was refused.
+        access: AccessLog,
+    }
+}
+
+table! {
+    /// A listener: addresses that share limits.
+    ListenerTable in "in a listener" requires [addresses] {
+        /// The addresses with their ports: `["203.0.113.10:443", "[2001:db8::10]:443"]`. Port 0 takes
+        /// any free port. `[::]` is IPv6 only; name `0.0.0.0` beside it for both.
+        addresses: List<ListenAddress>,
+
+        /// What clients may take here. Every limit has a default; raise one only when real clients
+        /// meet it.
+        limits: LimitsTable,
+    }
+}
+
+table! {
+    /// What clients of one listener may take.
+    LimitsTable in "in `limits`" {
+        /// Open connections at once, 1 to 10000000. Default 20000. Each costs memory and a file
+        /// descriptor.
+        connections: Connections,
+
+        /// The length of a request's line and headers together, `"8KiB"` to `"1MiB"`. Default
+        /// `"64KiB"`.
+        header_bytes: Size,
+
+        /// How many header fields a request may have, 1 to 1000. Default 100.
+        headers: HeaderCount,
+
+        /// How long a client may take to send a request's headers. Default `"10s"`. It is what stops
+        /// clients that send a byte now and then.
+        header_timeout: NonZeroDuration,
+
+        /// How long a connection may be silent between two requests, or while an answer is written
+        /// and nobody reads it. Default `"60s"`.
+        idle_timeout: NonZeroDuration,
+
+        /// How long a client may be silent between two pieces of a request's body. Default `"30s"`.
+        body_timeout: NonZeroDuration,
+    }
+}
+
+table! {
+    /// An API: routes that share hosts, a base path and a throttle.
+    ApiTable in "in an API" {
+        /// The hosts it answers for: `["api.example.com", "*.example.com"]`, where `*.` stands for
+        /// one label or more. Default: any host.
+        hosts: List<Host>,
+
+        /// The names of the listeners it answers on. Default: all of them. An API for colleagues only
+        /// names a listener that only they reach.
+        listen: List<Name>,
+
+        /// A path that all routes begin with, such as `"/v1"`. It is taken off before routes are
+        /// matched and before a request is forwarded. Default: none.
+        base: BasePath,
+
+        /// What logs call its stage. Default `"$default"`. It is never read from the URL.
+        stage: Label,
+
+        /// What logs call it. Default: its name.
+        id: Label,
+
+        /// One bucket, or several, that all routes of the API share.
+        throttle: OneOrMany<ApiThrottleTable>,
+
+        /// Its routes by key: `[api.NAME.route."GET /pets/{id}"]`.
+        route: Named<RouteKey, RouteTable>,
+    }
+}
+
+table! {
+    /// A token bucket that all requests to an API share.
+    ApiThrottleTable in "in the `throttle` of an API" requires [rate] {
+        /// How fast tokens come back: `"50/s"`, `"600/m"`, `"1/h"`, `"10000/d"`.
+        rate: Rate,
+
+        /// How many requests may come at once, at least 1. Default: one second's rate, at least 1.
+        burst: Burst,
+    }
+}
+
+table! {
+    /// A token bucket that requests to a route share.
+    ThrottleTable in "in `throttle`" requires [rate] {
+        /// How fast tokens come back: `"50/s"`, `"600/m"`, `"1/h"`, `"10000/d"`.
+        rate: Rate,
+
+        /// How many requests may come at once, at least 1. Default: one second's rate, at least 1.
+        burst: Burst,
+
+        /// Who shares a bucket. Default `"route"`: everyone who calls the route.
+        by: ThrottleBy,
+    }
+}
+
+table! {
+    /// A route: who may enter, and what happens then.
+    RouteTable in "in a route" {
+        /// The client addresses that may enter: addresses, CIDRs, and names of address sets. Either
+        /// this or `open` must be there.
+        from: List<AddressReference>,
+
+        /// Client addresses that may not enter although `from` has them.
+        except: List<AddressReference>,
+
+        /// `true` lets everyone in. Not for anything that only some should reach.
+        open: bool,
+
+        /// One bucket, or several that must all have a token. A request that is refused for another
+        /// reason takes none.
+        throttle: OneOrMany<ThrottleTable>,
+
+        /// How many requests may be under way at once, 1 to 1000000; more are refused with 503.
+        /// Default: no limit.
+        parallel: Parallel,
+
+        /// The longest request body; a longer one is refused with 413. Default `"10MiB"`; `"0B"`
+        /// takes no body at all.
+        max_body: Size,
+
+        /// Sends the request to a backend.
+        forward: ForwardTable,
+
+        /// Answers without a backend.
+        respond: RespondTable,
+
+        /// Sends the client elsewhere.
+        redirect: RedirectTable,
+
+        /// Requests, and what must become of them. `gatepost check` tries them, and a reload is
+        /// rejected unless they hold.
+        example: List<ExampleTable>,
+    }
+}
+
+table! {
+    /// How a request is sent to a backend.
+    ForwardTable in "in `forward`" requires [to] {
+        /// The backend, `"http://host:port"` without a path, or the name of an `[upstream.NAME]`.
+        to: Destination,
+
+        /// From the start of forwarding to the last byte of the answer, whoever is slow. Default
+        /// `"30s"`. `"off"` waits for ever: only for streams that are meant to stay open.
+        timeout: Timeout,
+
+        /// The path that the backend is asked for: `"/v2/{id}/{rest}"`, where `{name}` stands for a
+        /// parameter of the route's key, as it came. The query is passed on. Default: the path of the
+        /// request without the API's `base`.
+        path: BackendPath,
+
+        /// The `Host` that the backend sees: `"upstream"` (default: the backend's own), `"client"`
+        /// (what the client sent), or a host. Use `"client"` only for a backend that is ready for
+        /// whatever a stranger may write there.
+        host: BackendHost,
+
+        /// Headers that are set or not passed on.
+        headers: ForwardHeadersTable,
+
+        /// How many other targets are tried, 0 (default) to 10, when one cannot be reached. Another is
+        /// tried only if nothing of the request was sent, or if its method may be repeated and it has
+        /// no body.
+        retries: Retries,
+
+        /// Where the backend's address may lie: `["10.0.3.0/24"]`. Without it a name may stand only
+        /// for addresses of the public internet; an address is taken as it is written, except
+        /// link-local and metadata addresses.
+        networks: List<Network>,
+    }
+}
+
+table! {
+    /// Headers on the way to a backend.
+    ForwardHeadersTable in "in `headers`" {
+        /// Headers to set, in place of what the client sent: `{ x-source = "gatepost" }`.
+        set: Named<FieldName, FieldValue>,
+
+        /// Headers of the client that are not passed on: `["cookie"]`.
+        remove: List<FieldName>,
+    }
+}
+
+table! {
+    /// An answer that needs no backend.
+    RespondTable in "in `respond`" {
+        /// The status, 200 to 599. Default 200.
+        status: AnswerStatus,
+
+        /// The body as text. Its `content-type` is `text/plain; charset=utf-8` unless `headers` has
+        /// one.
+        body: String,
+
+        /// The body as JSON, written as a TOML value; in place of `body`. Its `content-type` is
+        /// `application/json` unless `headers` has one.
+        json: Json,
+
+        /// More headers of the answer.
+        headers: Named<FieldName, FieldValue>,
+    }
+}
+
+table! {
+    /// Sends the client elsewhere.
+    RedirectTable in "in `redirect`" requires [to] {
+        /// The new location: a path or a URL, with `{name}` for a parameter of the route's key. The
+        /// query of the request is carried over unless the location has one.
+        to: Location,
+
+        /// 301, 302, 303, 307 or 308. Default 308: permanent, with the method kept. Clients remember
+        /// 301 and 308, so use 307 while it may still change.
+        status: RedirectStatus,
+    }
+}
+
+table! {
+    /// A request, and what must become of it.
+    ExampleTable in "in an example" requires [from, expect] {
+        /// The client's address.
+        from: ClientAddress,
+
+        /// The method. Default: the first of the route's key, `GET` for `ANY`.
+        method: Method,
+
+        /// The path with its query, as the client sends it, `base` included. Default: the path of the
+        /// route's key, a parameter standing for its own name.
+        path: RequestPath,
+
+        /// Headers of the request.
+        headers: Named<FieldName, FieldValue>,
+
+        /// `"admitted"`, or the status of the refusal: `403`.
+        expect: Expectation,
+    }
+}
+
+table! {
+    /// A set of addresses. Exactly one of its keys says what it holds.
+    AddressesTable in "in an address set" {
+        /// Addresses and CIDRs: `["203.0.113.0/24", "2001:db8::/48"]`.
+        list: List<Network>,
+
+        /// A file with one address or CIDR a line; `#` begins a comment. Relative to this file.
+        file: FilePath,
+    }
+}
+
+table! {
+    /// Backends that do the same work.
+    UpstreamTable in "in an upstream" requires [targets] {
+        /// The backends, taken in turn: `["http://10.0.3.7:8080", "http://10.0.3.8:8080"]`.
+        targets: List<Target>,
+
+        /// Where their addresses may lie: `["10.0.3.0/24"]`. Without it a name may stand only for
+        /// addresses of the public internet; an address is taken as it is written, except
+        /// link-local and metadata addresses.
+        networks: List<Network>,
+    }
+}

@@ -1,0 +1,385 @@
+//! What a configuration means: every reference resolved, every value in range, nothing half-valid.
+//!
+//! A [`Model`] exists only when the file it came from has no error. The gateway compiles it into what it runs on.
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+use ipnet::IpNet;
+
+use crate::diagnostic::Place;
+use crate::secret::Secret;
+
+/// A whole configuration.
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// `[server]`.
+    pub server: Server,
+    /// `[log]`.
+    pub log: Log,
+    /// `listen` or `[listen.…]`, in the order of their names.
+    pub listeners: Vec<Listener>,
+    /// `[api.…]`, in the order of their names.
+    pub apis: Vec<Api>,
+}
+
+/// The process: `[server]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Server {
+    /// The directory of what must survive a restart; one process at a time.
+    pub state: PathBuf,
+    /// How many data-plane threads; absent: one a core.
+    pub workers: Option<NonZeroUsize>,
+    /// Where health and metrics are served.
+    pub admin: Admin,
+    /// What the admin listener asks for; always present when it is neither loopback nor a unix socket.
+    pub admin_token: Option<Secret>,
+    /// How long open requests may finish once the process was told to stop.
+    pub drain: Duration,
+}
+
+/// Where the admin listener is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Admin {
+    /// Nowhere.
+    Off,
+    /// On a TCP address.
+    Tcp(SocketAddr),
+    /// On a unix socket.
+    Unix(PathBuf),
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// Where a line for each request goes.
+    pub access: AccessLog,
+}
+
+/// Where a line for each request goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccessLog {
+    /// Nowhere.
+    Off,
+    /// Standard output.
+    Stdout,
+    /// The end of a file.
+    File(PathBuf),
+}
+
+/// A listener: addresses that share properties.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// Its name: `default` for the short form `listen = "…"`.
+    pub name: Arc<str>,
+    /// The addresses as they were written (port 0 stays 0), no two alike in the whole model.
+    pub addresses: Vec<SocketAddr>,
+    /// What a client may take here.
+    pub limits: Limits,
+    /// Where it was written.
+    pub place: Place,
+}
+
+/// What clients of one listener may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Open connections, at most. Default 20,000.
+    pub connections: usize,
+    /// Bytes of a request's line and headers together, at most. Default 64 KiB; 8 KiB to 1 MiB.
+    pub header_bytes: usize,
+    /// Header fields of a request, at most. Default 100; 1 to 1,000.
+    pub headers: usize,
+    /// From the first byte of a request (or from the connection) to the end of its headers. Default 10 s.
+    pub header_timeout: Duration,
+    /// Between two requests of a connection, and without progress while an answer is written. Default 60 s.
+    pub idle_timeout: Duration,
+    /// Between two pieces of a request's body. Default 30 s.
+    pub body_timeout: Duration,
+}
+
+/// An API: routes that share hosts, a base path and a throttle.
+#[derive(Debug, Clone)]
+pub struct Api {
+    /// Its name: `default` for top-level routes.
+    pub name: Arc<str>,
+    /// What logs call it; the name unless `id` says otherwise.
+    pub id: Arc<str>,
+    /// `$default` unless `stage` says otherwise.
+    pub stage: Arc<str>,
+    /// The hosts it answers for; empty: any host.
+    pub hosts: Vec<HostPattern>,
+    /// The names of the listeners that it answers on, never empty.
+    pub listeners: Vec<Arc<str>>,
+    /// The base path, in the one form, without a trailing slash: empty or `/v1`.
+    pub base: Arc<str>,
+    /// What all its routes share.
+    pub throttles: Vec<Throttle>,
+    /// Its routes, in the order of their keys.
+    pub routes: Vec<Route>,
+    /// Where it was written.
+    pub place: Place,
+}
+
+/// A host, or every host below one. Lower case, without a port.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HostPattern {
+    /// `api.example.com`.
+    Exact(Box<str>),
+    /// `*.example.com`, held as `example.com`: any host below it, at any depth.
+    Below(Box<str>),
+}
+
+/// A route: a key, who may enter, and what happens then.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// The key as it was written.
+    pub key: Arc<str>,
+    /// What the key says.
+    pub matcher: RouteMatcher,
+    /// Who may enter.
+    pub entry: Entry,
+    /// Throttles of the route itself, in the order written.
+    pub throttles: Vec<Throttle>,
+    /// How many requests may be under way at once.
+    pub parallel: Option<NonZeroUsize>,
+    /// The longest request body, in bytes.
+    pub max_body: u64,
+    /// What happens to an admitted request.
+    pub action: Action,
+    /// What must hold of this route.
+    pub examples: Vec<Example>,
+    /// Where its key was written.
+    pub place: Place,
+}
+
+/// What a route key matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RouteMatcher {
+    /// `$default`: what nothing else of the API does.
+    Default,
+    /// `METHOD[,METHOD…] /path`.
+    Path {
+        /// The methods.
+        methods: Methods,
+        /// The path's segments: `/a/{b}` has two, `/` one that is `Static("")`, `/a/` two, the last empty.
+        segments: Vec<Segment>,
+    },
+}
+
+/// The methods of a route key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Methods {
+    /// `ANY`: every method but CONNECT and TRACE.
+    Any,
+    /// These, without duplicates.
+    Only(Vec<Method>),
+}
+
+/// One segment of a route's path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Segment {
+    /// Itself, in the one form.
+    Static(Box<str>),
+    /// `{name}`: any one segment that is not empty.
+    Parameter(Box<str>),
+    /// `{name+}`: one or more segments up to the end; only ever last.
+    Greedy(Box<str>),
+}
+
+/// Who may enter a route.
+#[derive(Debug, Clone)]
+pub enum Entry {
+    /// `open = true`: everyone.
+    Open,
+    /// `from` and `except`: some addresses.
+    From(AddressRule),
+}
+
+/// Addresses that are let in, less those taken out.
+#[derive(Debug, Clone)]
+pub struct AddressRule {
+    /// `from`, never empty.
+    pub from: Vec<AddressEntry>,
+    /// `except`.
+    pub except: Vec<AddressEntry>,
+}
+
+/// One entry of `from` or `except`.
+#[derive(Debug, Clone)]
+pub struct AddressEntry {
+    /// What it stands for.
+    pub addresses: Addresses,
+    /// Where it was written.
+    pub place: Place,
+}
+
+/// What an entry of `from` stands for.
+#[derive(Debug, Clone)]
+pub enum Addresses {
+    /// A literal address or CIDR. IPv4-mapped IPv6 is folded to IPv4.
+    Network(IpNet),
+    /// A named set; every use of one name shares one set.
+    Set(Arc<AddressSet>),
+}
+
+/// `[addresses.…]`.
+#[derive(Debug)]
+pub struct AddressSet {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What it holds, never empty; folded, as written, so it may overlap.
+    pub networks: Vec<IpNet>,
+    /// Where it was written.
+    pub place: Place,
+}
+
+/// A token bucket's law: over any time `t`, at most `burst + rate × t` requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Throttle {
+    /// How fast tokens come back.
+    pub rate: Rate,
+    /// How many tokens the bucket holds. Defaults to one second's rate, at least one.
+    pub burst: NonZeroU32,
+}
+
+/// So many in so long: `"50/s"`, `"600/m"`, `"1/h"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// How many.
+    pub count: NonZeroU64,
+    /// In how long: a second, a minute, an hour or a day.
+    pub per: Duration,
+}
+
+/// What happens to an admitted request.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// It goes to a backend.
+    Forward(Forward),
+    /// The gateway answers itself.
+    Respond(Respond),
+    /// The gateway sends the client elsewhere.
+    Redirect(Redirect),
+}
+
+/// `forward`.
+#[derive(Debug, Clone)]
+pub struct Forward {
+    /// Where to; every use of one `[upstream.…]` shares one.
+    pub upstream: Arc<Upstream>,
+    /// From the start of forwarding to the last byte of the answer; absent: `"off"`.
+    pub timeout: Option<Duration>,
+    /// The path that the backend sees; absent: the request's without the base path.
+    pub path: Option<Template>,
+    /// The host that the backend sees.
+    pub host: HostHeader,
+    /// Headers set, after those of the client were taken over.
+    pub set_headers: Vec<(HeaderName, HeaderValue)>,
+    /// Headers of the client that are not passed on.
+    pub remove_headers: Vec<HeaderName>,
+    /// How many more targets may be tried.
+    pub retries: u32,
+}
+
+/// What `Host` the backend sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostHeader {
+    /// The target's own (with its port unless it is the scheme's).
+    Upstream,
+    /// The client's.
+    Client,
+    /// This.
+    Literal(HeaderValue),
+}
+
+/// Text with parameters of the route in it: `/v2/{id}/{rest}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template(pub Vec<TemplatePart>);
+
+/// A piece of a [`Template`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TemplatePart {
+    /// Text as it is.
+    Text(Box<str>),
+    /// The raw value of the route's parameter with this index (parameters counted from the left of the key).
+    Parameter(usize),
+}
+
+/// Backends that do the same work: `[upstream.…]`, or the one of a `to = "http://…"`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    /// Its name; absent when it was written in place.
+    pub name: Option<Arc<str>>,
+    /// Where requests go in turn, never empty.
+    pub targets: Vec<Target>,
+    /// Where addresses may lie; absent: a literal address anywhere but on the link, a name at global addresses only.
+    pub networks: Option<Vec<IpNet>>,
+}
+
+/// One backend, `http://host:port`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// Its address or name.
+    pub host: TargetHost,
+    /// Its port.
+    pub port: u16,
+}
+
+/// The host of a [`Target`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum TargetHost {
+    /// A literal address.
+    Address(IpAddr),
+    /// A name, lower case.
+    Name(Box<str>),
+}
+
+/// `respond`.
+#[derive(Debug, Clone)]
+pub struct Respond {
+    /// The status, 200 to 599.
+    pub status: StatusCode,
+    /// The body.
+    pub body: Box<[u8]>,
+    /// The headers; a `content-type` is always there when there is a body.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// `redirect`.
+#[derive(Debug, Clone)]
+pub struct Redirect {
+    /// The new location; the query is carried over unless the location has one.
+    pub to: Template,
+    /// 301, 302, 303, 307 or 308.
+    pub status: StatusCode,
+}
+
+/// `example`: a request and what must become of it.
+#[derive(Debug, Clone)]
+pub struct Example {
+    /// The client's address.
+    pub from: IpAddr,
+    /// The method: the key's first unless said otherwise, GET for `ANY`.
+    pub method: Method,
+    /// The path with its query: the base and the key's unless said otherwise, a parameter standing for its own name.
+    pub path: String,
+    /// Headers.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// What must become of it.
+    pub expect: Expect,
+    /// Where it was written.
+    pub place: Place,
+}
+
+/// What must become of an example.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// It enters.
+    Admitted,
+    /// It is refused with this status.
+    Refused(StatusCode),
+}

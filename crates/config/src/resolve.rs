@@ -1,0 +1,98 @@
+//! From what people wrote to what it means.
+//!
+//! Every function here returns nothing for what it has reported as wrong, and goes on with the rest.
+
+mod action;
+mod addresses;
+mod api;
+mod collision;
+mod entry;
+mod example;
+mod listener;
+mod names;
+mod route;
+mod server;
+mod upstream;
+
+use std::sync::Arc;
+
+use self::names::{Known, Namespace};
+use crate::decode::Field;
+use crate::file::{AddressesTable, ApiTable, File, LogTable, RouteTable, ServerTable, UpstreamTable};
+use crate::model::{AddressSet, Model, Upstream};
+use crate::reading::Reading;
+use crate::text::{Name, RouteKey};
+use crate::value::Listen;
+
+/// Resolves the files of a configuration, in the order they were read.
+pub(crate) fn resolve(files: Vec<File>, reading: &mut Reading) -> Option<Model> {
+    let merged = Merged::new(files, reading);
+    let server = server::server(merged.server, reading);
+    let log = server::log(&merged.log, reading);
+    let listeners = listener::listeners(merged.listen, server.as_ref(), reading);
+    let sets = addresses::sets(merged.addresses, reading);
+    let upstreams = upstream::upstreams(merged.upstreams, reading);
+    let scope = Scope { listeners: listeners.names(), sets, upstreams };
+    let apis = api::apis(merged.apis, merged.routes, &scope, reading);
+    if reading.has_errors() {
+        return None;
+    }
+    Some(Model { server: server?, log: log?, listeners: listeners.into_model()?, apis: apis? })
+}
+
+/// What routes refer to by name.
+struct Scope {
+    listeners: Known<()>,
+    sets: Known<Arc<AddressSet>>,
+    upstreams: Known<Arc<Upstream>>,
+}
+
+/// All files as one.
+struct Merged {
+    server: Field<ServerTable>,
+    log: Field<LogTable>,
+    listen: Field<Listen>,
+    apis: Namespace<Name, ApiTable>,
+    /// Top-level routes: those of the API `default`.
+    routes: Namespace<RouteKey, RouteTable>,
+    addresses: Namespace<Name, AddressesTable>,
+    upstreams: Namespace<Name, UpstreamTable>,
+}
+
+impl Merged {
+    fn new(files: Vec<File>, reading: &mut Reading) -> Self {
+        let mut merged = Self {
+            server: Field::Absent,
+            log: Field::Absent,
+            listen: Field::Absent,
+            apis: Namespace::new("API"),
+            routes: Namespace::new("route"),
+            addresses: Namespace::new("address set"),
+            upstreams: Namespace::new("upstream"),
+        };
+        for file in files {
+            once("server", &mut merged.server, file.server, reading);
+            once("log", &mut merged.log, file.log, reading);
+            once("listen", &mut merged.listen, file.listen, reading);
+            merged.apis.join(file.api, file.unknown.may_mean("api"), reading);
+            merged.routes.join(file.route, file.unknown.may_mean("route"), reading);
+            merged.addresses.join(file.addresses, file.unknown.may_mean("addresses"), reading);
+            merged.upstreams.join(file.upstream, file.unknown.may_mean("upstream"), reading);
+        }
+        merged
+    }
+}
+
+/// Takes over a key that only one file may have.
+fn once<T>(name: &str, kept: &mut Field<T>, field: Field<T>, reading: &mut Reading) {
+    match (&*kept, &field) {
+        (_, Field::Absent) => {}
+        (Field::Given(first), Field::Given(second)) => {
+            let first = reading.place(first.key);
+            let message = format!("`{name}` is in two files, and may be in one only");
+            let error = reading.error(second.key, message);
+            reading.report(error.with_related(&first, "first written here"));
+        }
+        (Field::Absent | Field::Broken, _) | (_, Field::Broken) => *kept = field,
+    }
+}

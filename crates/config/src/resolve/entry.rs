@@ -1,0 +1,211 @@
+//! Who may enter a route, and how often.
+
+use std::collections::HashSet;
+use std::num::NonZeroU32;
+
+use ipnet::IpNet;
+
+use crate::collections::{List, OneOrMany};
+use crate::decode::{Field, Given, Located};
+use crate::file::{ApiThrottleTable, RouteTable, ThrottleTable};
+use crate::model::{AddressEntry, AddressRule, Addresses, Entry, Rate, Throttle};
+use crate::number::Burst;
+use crate::reading::Reading;
+use crate::resolve::Scope;
+use crate::source::Span;
+use crate::text::{self, AddressReference};
+use crate::value::ThrottleBy;
+
+/// Who may enter the route whose key is at `key`.
+pub(super) fn entry(table: &RouteTable, key: Span, scope: &Scope, reading: &mut Reading) -> Option<Entry> {
+    let open = table.open.given().filter(|open| open.value);
+    let except = match &table.except {
+        Field::Given(except) => entries(&except.value, scope, reading),
+        Field::Absent => Some(Vec::new()),
+        Field::Broken => None,
+    };
+    let from = match &table.from {
+        Field::Broken => return None,
+        Field::Absent => return without_from(table, key, reading),
+        Field::Given(from) => from,
+    };
+    if let Some(open) = open {
+        let place = reading.place(from.key);
+        let message = "`open = true` lets everyone in, so `from` would keep nobody out";
+        let error = reading.error(open.key, message).with_related(&place, "`from` is here");
+        reading.report(error.with_help("keep the one that is meant"));
+    }
+    let entries = entries(&from.value, scope, reading);
+    if let Some(except) = table.except.given() {
+        check_except(from, except, reading);
+    }
+    Some(Entry::From(AddressRule { from: entries?, except: except? }))
+}
+
+fn without_from(table: &RouteTable, key: Span, reading: &mut Reading) -> Option<Entry> {
+    if let Some(except) = table.except.given() {
+        let message = "`except` takes addresses out of `from`, and there is no `from`";
+        let help = "`from = [\"0.0.0.0/0\", \"::/0\"]` is everyone";
+        reading.report(reading.error(except.key, message).with_help(help));
+        return None;
+    }
+    match &table.open {
+        Field::Given(open) if open.value => Some(Entry::Open),
+        Field::Absent | Field::Given(_) if table.unknown.is_empty() => {
+            let error = reading.error(key, "this route names nobody who may call it");
+            reading.report(error.with_help("say who may call it: `from = [...]` or `open = true`"));
+            None
+        }
+        Field::Absent | Field::Given(_) | Field::Broken => None,
+    }
+}
+
+fn entries(list: &List<AddressReference>, scope: &Scope, reading: &mut Reading) -> Option<Vec<AddressEntry>> {
+    let entries: Vec<Option<AddressEntry>> = list
+        .items
+        .iter()
+        .map(|item| {
+            let addresses = match &item.value {
+                AddressReference::Network(network) => Addresses::Network(*network),
+                AddressReference::Set(name) => Addresses::Set(scope.sets.look_up(name, item.span, reading)?),
+            };
+            Some(AddressEntry { addresses, place: reading.place(item.span) })
+        })
+        .collect();
+    if list.broken { None } else { entries.into_iter().collect() }
+}
+
+/// Reports an `except` that takes out everyone or nobody, as far as that can be told without looking
+/// into address sets.
+fn check_except(from: &Given<List<AddressReference>>, except: &Given<List<AddressReference>>, reading: &mut Reading) {
+    let allowed = Written::new(&from.value);
+    let denied = Written::new(&except.value);
+    let everyone = from.value.values().all(|reference| denied.covers(reference));
+    if everyone && !from.value.broken {
+        let place = reading.place(from.key);
+        let message = "`except` takes out everything that `from` lets in, so nobody may call this route";
+        let error = reading.error(except.key, message);
+        reading.report(error.with_related(&place, "what is let in"));
+        return;
+    }
+    if !allowed.sets.is_empty() || from.value.broken {
+        return;
+    }
+    for item in &except.value.items {
+        let AddressReference::Network(network) = &item.value else { continue };
+        let takes_out = allowed.covers(&item.value) || allowed.networks.iter().any(|allowed| network.contains(allowed));
+        if !takes_out {
+            let error = reading.error(item.span, "this takes nobody out: `from` does not let it in");
+            reading.report(error.with_help("remove it, or correct `from`"));
+        }
+    }
+}
+
+/// What a list of references says without the sets being looked up.
+struct Written<'a> {
+    networks: HashSet<IpNet>,
+    sets: HashSet<&'a str>,
+}
+
+impl<'a> Written<'a> {
+    fn new(list: &'a List<AddressReference>) -> Self {
+        let mut written = Self { networks: HashSet::new(), sets: HashSet::new() };
+        for reference in list.values() {
+            match reference {
+                AddressReference::Network(network) => {
+                    written.networks.insert(*network);
+                }
+                AddressReference::Set(name) => {
+                    written.sets.insert(name);
+                }
+            }
+        }
+        written
+    }
+
+    /// Whether one of the references holds all that `reference` does.
+    fn covers(&self, reference: &AddressReference) -> bool {
+        match reference {
+            AddressReference::Set(name) => self.sets.contains(name.as_ref()),
+            AddressReference::Network(network) => {
+                let wider = std::iter::successors(Some(*network), IpNet::supernet);
+                wider.into_iter().any(|network| self.networks.contains(&network))
+            }
+        }
+    }
+}
+
+/// The buckets of an API.
+pub(super) fn api_throttles(
+    field: &Field<OneOrMany<ApiThrottleTable>>,
+    reading: &mut Reading,
+) -> Vec<Located<Throttle>> {
+    let Some(given) = field.given() else { return Vec::new() };
+    let throttles = given.value.0.items.iter().filter_map(|item| {
+        let rate = item.value.rate.value()?;
+        located(rate, &item.value.burst, item.span)
+    });
+    let throttles: Vec<_> = throttles.collect();
+    check_throttles(&throttles, &[], reading);
+    throttles
+}
+
+/// The buckets of a route, given those of its API.
+pub(super) fn route_throttles(
+    field: &Field<OneOrMany<ThrottleTable>>,
+    api: &[Located<Throttle>],
+    reading: &mut Reading,
+) -> Vec<Throttle> {
+    let Some(given) = field.given() else { return Vec::new() };
+    let throttles = given.value.0.items.iter().filter_map(|item| {
+        // Said or not, it is the one kind of bucket that there is.
+        let ThrottleBy::Route = item.value.by.value().unwrap_or(&ThrottleBy::Route);
+        let rate = item.value.rate.value()?;
+        located(rate, &item.value.burst, item.span)
+    });
+    let throttles: Vec<_> = throttles.collect();
+    check_throttles(&throttles, api, reading);
+    throttles.into_iter().map(|throttle| throttle.value).collect()
+}
+
+fn located(rate: &text::Rate, burst: &Field<Burst>, span: Span) -> Option<Located<Throttle>> {
+    let burst = match burst {
+        Field::Given(burst) => burst.value.0,
+        Field::Absent => one_second(rate.0),
+        Field::Broken => return None,
+    };
+    Some(Located { value: Throttle { rate: rate.0, burst }, span })
+}
+
+/// What comes back in one second, at least one.
+fn one_second(rate: Rate) -> NonZeroU32 {
+    let tokens = rate.count.get() / rate.per.as_secs().max(1);
+    NonZeroU32::new(u32::try_from(tokens).unwrap_or(u32::MAX)).unwrap_or(NonZeroU32::MIN)
+}
+
+/// Reports buckets that are never empty before another one is.
+fn check_throttles(throttles: &[Located<Throttle>], api: &[Located<Throttle>], reading: &mut Reading) {
+    for (index, throttle) in throttles.iter().enumerate() {
+        let earlier = throttles[..index].iter();
+        // Of two that are alike, only the second is too many.
+        let later = throttles[index + 1..].iter().filter(|later| later.value != throttle.value);
+        let tighter = earlier
+            .chain(later)
+            .map(|other| (other, "this one"))
+            .chain(api.iter().map(|other| (other, "the API's bucket")))
+            .find(|(other, _)| is_tighter(&other.value, &throttle.value));
+        if let Some((other, which)) = tighter {
+            let place = reading.place(other.span);
+            let burst = other.value.burst;
+            let label = format!("{which}, with its burst of {burst}, is always empty first");
+            let error = reading.error(throttle.span, "this throttle can never refuse anybody");
+            reading.report(error.with_related(&place, label));
+        }
+    }
+}
+
+/// Whether whatever passes `one` passes `other` too.
+fn is_tighter(one: &Throttle, other: &Throttle) -> bool {
+    let speed = |rate: &Rate, other: &Rate| u128::from(rate.count.get()) * u128::from(other.per.as_secs());
+    one.burst <= other.burst && speed(&one.rate, &other.rate) <= speed(&other.rate, &one.rate)
+}

@@ -1,0 +1,64 @@
+//! `[route."…"]`.
+
+use crate::collections::Entry;
+use crate::decode::Located;
+use crate::file::RouteTable;
+use crate::model::{Route, RouteMatcher, Segment, Throttle};
+use crate::reading::Reading;
+use crate::resolve::{Scope, action, entry, example};
+use crate::text::{RouteKey, Size};
+
+/// What a route needs to know of its surroundings.
+pub(super) struct Context<'a> {
+    pub(super) scope: &'a Scope,
+    /// The base path of its API.
+    pub(super) base: &'a str,
+    /// The buckets of its API.
+    pub(super) api_throttles: &'a [Located<Throttle>],
+}
+
+/// Resolves the route whose key reads `text`.
+pub(super) fn route(
+    text: &str,
+    written: Entry<RouteKey, RouteTable>,
+    context: &Context<'_>,
+    reading: &mut Reading,
+) -> Option<Route> {
+    let span = written.span;
+    let table = written.value?;
+    // A key that is broken leaves the route's parameters unknown, and nothing else.
+    let matcher = written.key.map(|key| key.0);
+    let parameters = matcher.as_ref().map(parameters);
+    let entry = entry::entry(&table, span, context.scope, reading);
+    let throttles = entry::route_throttles(&table.throttle, context.api_throttles, reading);
+    let action = action::action(&table, span, parameters.as_deref(), context.scope, reading);
+    let examples = example::examples(&table.example, matcher.as_ref(), context.base, reading);
+    Some(Route {
+        key: text.into(),
+        matcher: matcher?,
+        entry: entry?,
+        throttles,
+        parallel: table.parallel.value().map(|parallel| parallel.0),
+        max_body: table.max_body.value().map_or(DEFAULT_MAX_BODY, |Size(bytes)| *bytes),
+        action: action?,
+        examples: examples?,
+        place: reading.place(span),
+    })
+}
+
+/// 10 MiB.
+const DEFAULT_MAX_BODY: u64 = 10 << 20;
+
+/// The names of a key's parameters, from the left.
+fn parameters(matcher: &RouteMatcher) -> Vec<String> {
+    match matcher {
+        RouteMatcher::Default => Vec::new(),
+        RouteMatcher::Path { segments, .. } => segments
+            .iter()
+            .filter_map(|segment| match segment {
+                Segment::Static(_) => None,
+                Segment::Parameter(name) | Segment::Greedy(name) => Some(name.to_string()),
+            })
+            .collect(),
+    }
+}

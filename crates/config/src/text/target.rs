@@ -1,0 +1,182 @@
+//! Where requests are forwarded to: `http://host:port`.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use crate::model::{self, TargetHost};
+use crate::text::host::{check_name, is_port, split_port};
+use crate::text::{Name, Text, TextError, quoted};
+
+/// One backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target(pub(crate) model::Target);
+
+/// `to`: one backend, or the name of an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Destination {
+    Target(model::Target),
+    Upstream(Box<str>),
+}
+
+impl Text for Target {
+    const WHAT: &'static str = "a backend such as \"http://10.0.3.7:8080\"";
+    const PATTERN: &'static str = "^http://[^/?#@\\s]+$";
+
+    fn parse(text: &str) -> Result<Self, TextError> {
+        let Some((scheme, rest)) = text.split_once("://") else {
+            let error = TextError::new(format!("{} is not a backend", quoted(text)));
+            return Err(error.with_help("write it as `http://host:port`"));
+        };
+        if scheme == "https" {
+            let error = TextError::new("this version forwards to http:// only");
+            return Err(error.at(0.."https://".len()));
+        }
+        if scheme != "http" {
+            let message = format!("cannot forward to {}", quoted(&format!("{scheme}://")));
+            return Err(TextError::new(message).with_help("this version forwards to http:// only").at(0..scheme.len()));
+        }
+        if let Some(end) = rest.find(['/', '?', '#']) {
+            let start = text.len() - rest.len() + end;
+            let error = TextError::new("a backend is named without a path").at(start..text.len());
+            return Err(error.with_help("`path` says which path it is asked for"));
+        }
+        if rest.contains('@') {
+            let error = TextError::new("a backend is named without credentials");
+            return Err(error.with_help("`headers = { set = { … } }` sends a header to it"));
+        }
+        parse_authority(rest, text).map(Self)
+    }
+}
+
+impl Text for Destination {
+    const WHAT: &'static str = "a backend such as \"http://10.0.3.7:8080\", or the name of an upstream";
+    const PATTERN: &'static str = "^(http://[^/?#@\\s]+|[a-z][a-z0-9_-]*)$";
+
+    fn parse(text: &str) -> Result<Self, TextError> {
+        if Name::is_name(text) {
+            return Ok(Self::Upstream(text.into()));
+        }
+        if !text.contains("://") {
+            let error = TextError::new(format!("{} is neither a backend nor the name of an upstream", quoted(text)));
+            let as_target = format!("http://{text}");
+            return Err(if Target::parse(&as_target).is_ok() {
+                error.with_help(format!("did you mean `{as_target}`?"))
+            } else {
+                error.with_help("a backend is written as `http://host:port`")
+            });
+        }
+        Target::parse(text).map(|Target(target)| Self::Target(target))
+    }
+}
+
+fn parse_authority(authority: &str, text: &str) -> Result<model::Target, TextError> {
+    let wrong = || TextError::new(format!("{} is not a backend", quoted(text)));
+    if authority.parse::<Ipv6Addr>().is_ok() {
+        let help = format!("an IPv6 address stands in brackets: `http://[{authority}]`");
+        return Err(wrong().with_help(help));
+    }
+    let (host, port) = split_port(authority);
+    let port = match port {
+        None => 80,
+        Some(port) if is_port(port) => port.parse().map_err(|_| wrong())?,
+        Some(port) if host.contains(':') && !host.starts_with('[') => {
+            let help = format!("an IPv6 address stands in brackets: `http://[{host}:{port}]`");
+            return Err(wrong().with_help(help));
+        }
+        Some(port) => {
+            let start = text.len() - port.len();
+            let message = format!("{} is not a port to connect to", quoted(port));
+            return Err(TextError::new(message).at(start..text.len()));
+        }
+    };
+    let literal = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    if let Ok(address) = literal.parse::<IpAddr>() {
+        if address.is_ipv4() && host.starts_with('[') {
+            let help = format!("an IPv4 address stands without brackets: `http://{literal}:{port}`");
+            return Err(wrong().with_help(help));
+        }
+        let address = connectable(address.to_canonical(), text)?;
+        return Ok(model::Target { host: TargetHost::Address(address), port });
+    }
+    if host.is_empty() {
+        return Err(wrong().with_help("write it as `http://host:port`"));
+    }
+    let name = host.to_ascii_lowercase();
+    check_name(name.strip_suffix('.').unwrap_or(&name), text)?;
+    // What resolvers take for an address (`127.1`, `0x7f000001`) must not pass as a name.
+    let last = name.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    if last.starts_with(|first: char| first.is_ascii_digit()) {
+        let help = "write an IPv4 address as four decimal numbers, such as `10.0.3.7`";
+        return Err(wrong().with_help(help));
+    }
+    Ok(model::Target { host: TargetHost::Name(name.into()), port })
+}
+
+/// Refuses addresses that no backend can have.
+fn connectable(address: IpAddr, text: &str) -> Result<IpAddr, TextError> {
+    let broadcast = matches!(address, IpAddr::V4(four) if four.is_broadcast());
+    if !address.is_unspecified() && !address.is_multicast() && !broadcast {
+        return Ok(address);
+    }
+    let error = TextError::new(format!("nothing can be reached at {}", quoted(text)));
+    Err(if address.is_unspecified() {
+        error.with_help("for a backend on this machine write `127.0.0.1`")
+    } else {
+        error.with_help("a backend has an address of its own, not a multicast or broadcast address")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::tests::{complaints, parse_all};
+
+    #[test]
+    fn targets() {
+        let targets = parse_all::<Target>(&[
+            "http://10.0.3.7:8080",
+            "http://[2001:db8::7]:80",
+            "http://App.internal",
+            "http://[::ffff:10.0.0.1]:1",
+            "http://app.svc.cluster.local.:80",
+        ]);
+        let shown: Vec<_> = targets.iter().map(|Target(t)| format!("{:?} {}", t.host, t.port)).collect();
+        assert_eq!(
+            shown,
+            [
+                "Address(10.0.3.7) 8080",
+                "Address(2001:db8::7) 80",
+                "Name(\"app.internal\") 80",
+                "Address(10.0.0.1) 1",
+                "Name(\"app.svc.cluster.local.\") 80",
+            ]
+        );
+        assert_eq!(parse_all::<Destination>(&["app"])[0], Destination::Upstream("app".into()));
+    }
+
+    #[test]
+    fn what_is_no_target() {
+        insta::assert_snapshot!(complaints::<Destination>(&[
+            "",
+            "10.0.3.7:8080",
+            "https://10.0.3.7",
+            "ftp://a",
+            "http://a/b",
+            "http://a/",
+            "http://a?b",
+            "http://u:p@a",
+            "http://a:0",
+            "http://a:b",
+            "http://a:99999",
+            "http://",
+            "http://::1",
+            "http://2001:db8::1:80",
+            "http://127.1",
+            "http://0x7f000001",
+            "http://0.0.0.0:80",
+            "http://224.0.0.1",
+            "http://[10.0.0.1]",
+            "http://a b",
+            "App",
+        ]));
+    }
+}

@@ -1,0 +1,224 @@
+//! Values that may be written in more than one way.
+
+use std::borrow::Cow;
+
+use http::StatusCode;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::Value;
+use toml::de::DeValue;
+
+use crate::collections::Named;
+use crate::decode::{Decode, Decoder, Item};
+use crate::file::ListenerTable;
+use crate::model::Expect;
+use crate::text::{ListenAddress, Name, Text, TextError, quoted};
+
+/// `listen`: one address, or listeners by name.
+#[derive(Debug)]
+pub(crate) enum Listen {
+    Address(ListenAddress),
+    Listeners(Named<Name, ListenerTable>),
+}
+
+impl Decode for Listen {
+    fn decode(item: Item<'_>, decoder: &mut Decoder<'_>) -> Option<Self> {
+        match item.value {
+            DeValue::Table(listeners) if listeners.is_empty() => {
+                let error = decoder.error(item.name, "`listen` is there, but no listener is");
+                decoder.report(error.with_help("write `[listen.NAME]` with `addresses = [\"…\"]`"));
+                None
+            }
+            DeValue::Table(_) => Named::decode(item, decoder).map(Self::Listeners),
+            DeValue::Array(_) => {
+                let error = decoder.error(item.span, "`listen` takes one address, not a list");
+                decoder.report(
+                    error.with_help("for several write a table `[listen.NAME]` with `addresses = [\"…\", \"…\"]`"),
+                );
+                None
+            }
+            DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_) => ListenAddress::decode(item, decoder).map(Self::Address),
+        }
+    }
+}
+
+impl JsonSchema for Listen {
+    fn schema_name() -> Cow<'static, str> {
+        "Listen".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let address = generator.subschema_for::<ListenAddress>();
+        let listeners = generator.subschema_for::<Named<Name, ListenerTable>>();
+        json_schema!({ "anyOf": [address, listeners] })
+    }
+}
+
+/// Who shares a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ThrottleBy {
+    Route,
+}
+
+impl Text for ThrottleBy {
+    const WHAT: &'static str = "\"route\"";
+    const PATTERN: &'static str = "^route$";
+
+    fn parse(text: &str) -> Result<Self, TextError> {
+        match text {
+            "route" => Ok(Self::Route),
+            _ => Err(TextError::new(format!("cannot throttle by {}", quoted(text)))
+                .with_help("in this version a bucket is shared by all who call the route: `route`")),
+        }
+    }
+}
+
+impl JsonSchema for ThrottleBy {
+    fn schema_name() -> Cow<'static, str> {
+        "ThrottleBy".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "enum": ["route"] })
+    }
+}
+
+/// The status of a redirect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RedirectStatus(pub(crate) StatusCode);
+
+impl RedirectStatus {
+    const ALL: [u16; 5] = [301, 302, 303, 307, 308];
+}
+
+impl Decode for RedirectStatus {
+    fn decode(item: Item<'_>, decoder: &mut Decoder<'_>) -> Option<Self> {
+        let DeValue::Integer(number) = item.value else {
+            decoder.wrong_kind(item, "the status of a redirect");
+            return None;
+        };
+        let status = number.as_str().parse().ok().filter(|status| Self::ALL.contains(status));
+        if status.is_none() {
+            let message = format!("`{number}` is not the status of a redirect");
+            let help = "write 301 or 308 (permanent), 302 or 307 (for now), or 303 (go and GET it)";
+            decoder.report(decoder.error(item.span, message).with_help(help));
+        }
+        status.and_then(|status| StatusCode::from_u16(status).ok()).map(Self)
+    }
+}
+
+impl JsonSchema for RedirectStatus {
+    fn schema_name() -> Cow<'static, str> {
+        "RedirectStatus".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer", "enum": Self::ALL })
+    }
+}
+
+/// What must become of an example.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Expectation(pub(crate) Expect);
+
+impl Decode for Expectation {
+    fn decode(item: Item<'_>, decoder: &mut Decoder<'_>) -> Option<Self> {
+        let expect = match item.value {
+            DeValue::String(text) => (text == "admitted").then_some(Expect::Admitted),
+            DeValue::Integer(number) => {
+                let status = number.as_str().parse().ok().filter(|code| (400..=599).contains(code));
+                status.and_then(|code| StatusCode::from_u16(code).ok()).map(Expect::Refused)
+            }
+            DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
+                None
+            }
+        };
+        if expect.is_none() {
+            let message = "an example expects `\"admitted\"`, or the status of a refusal";
+            let help = "`\"admitted\"` says that the request enters, whatever its answer is; a refusal \
+                        has a status from 400 to 599, such as `403`";
+            decoder.report(decoder.error(item.span, message).with_help(help));
+        }
+        expect.map(Self)
+    }
+}
+
+impl JsonSchema for Expectation {
+    fn schema_name() -> Cow<'static, str> {
+        "Expectation".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [
+                { "type": "string", "enum": ["admitted"] },
+                { "type": "integer", "minimum": 400, "maximum": 599 },
+            ]
+        })
+    }
+}
+
+/// JSON, written as a TOML value.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Json(pub(crate) Value);
+
+impl Decode for Json {
+    fn decode(item: Item<'_>, decoder: &mut Decoder<'_>) -> Option<Self> {
+        let value = match item.value {
+            DeValue::String(text) => Value::String(text.to_string()),
+            DeValue::Boolean(value) => Value::Bool(*value),
+            DeValue::Datetime(date) => Value::String(date.to_string()),
+            DeValue::Integer(number) => {
+                let read = i64::from_str_radix(number.as_str(), number.radix()).ok();
+                number_or_report(read.map(Value::from), item, decoder)?
+            }
+            DeValue::Float(number) => {
+                let read = number.as_str().parse::<f64>().ok();
+                let read = read.and_then(serde_json::Number::from_f64);
+                number_or_report(read.map(Value::Number), item, decoder)?
+            }
+            DeValue::Array(items) => {
+                let items = items.iter().map(|value| Self::decode(decoder.item(value), decoder));
+                Value::Array(items.map(|item| Some(item?.0)).collect::<Option<_>>()?)
+            }
+            DeValue::Table(table) => {
+                let entries = table.iter().map(|(key, value)| {
+                    let item = decoder.keyed_item(key.span(), value);
+                    Some((key.get_ref().to_string(), Self::decode(item, decoder)?.0))
+                });
+                Value::Object(entries.collect::<Option<_>>()?)
+            }
+        };
+        Some(Self(value))
+    }
+}
+
+fn number_or_report(number: Option<Value>, item: Item<'_>, decoder: &mut Decoder<'_>) -> Option<Value> {
+    if number.is_none() {
+        decoder.report(decoder.error(item.span, "JSON has no such number"));
+    }
+    number
+}
+
+impl JsonSchema for Json {
+    fn schema_name() -> Cow<'static, str> {
+        "Json".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "description": "JSON, written as a TOML value" })
+    }
+}
+
+impl Decode for String {
+    fn decode(item: Item<'_>, decoder: &mut Decoder<'_>) -> Option<Self> {
+        let DeValue::String(text) = item.value else {
+            decoder.wrong_kind(item, "a string");
+            return None;
+        };
+        Some(text.to_string())
+    }
+}

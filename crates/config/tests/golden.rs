@@ -1,0 +1,132 @@
+//! What was written, and what it means: every file in `golden/good` beside the model it becomes, and
+//! every file in `golden/broken` beside the report it causes.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where something is wrong")]
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use gatepost_config::model::{
+    Action, AddressEntry, Addresses, Api, Entry, Forward, Listener, Model, Route, RouteMatcher,
+};
+
+#[test]
+fn good_files_mean_this() {
+    for path in files("good") {
+        let loaded = load(&path).unwrap_or_else(|report| panic!("{}\n{report}", path.display()));
+        let mut meaning = describe(&loaded.model);
+        let names: Vec<_> = loaded.files.iter().map(|file| file.display().to_string()).collect();
+        writeln!(meaning, "files {}", names.join(" ")).unwrap();
+        snapshot(&path, &meaning);
+    }
+}
+
+#[test]
+fn broken_files_are_explained() {
+    for path in files("broken") {
+        let Err(report) = load(&path) else { panic!("{} was accepted", path.display()) };
+        assert!(!report.diagnostics().is_empty(), "{}", path.display());
+        assert_eq!(report.to_string(), report.render(false));
+        snapshot(&path, &report.to_string());
+    }
+}
+
+/// The configuration files of a directory below `golden`, in the order of their names.
+fn files(directory: &str) -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(directory);
+    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|kind| kind == "toml")).collect();
+    files.sort();
+    assert!(!files.is_empty());
+    files
+}
+
+/// Loads a file under its name alone, so that reports read the same on every machine.
+fn load(path: &Path) -> Result<gatepost_config::Loaded, gatepost_config::Report> {
+    std::env::set_current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")).unwrap();
+    let directory = path.parent().unwrap().file_name().unwrap();
+    let short = Path::new("golden").join(directory).join(path.file_name().unwrap());
+    gatepost_config::load(&short)
+}
+
+/// Compares with the snapshot beside the file.
+fn snapshot(path: &Path, text: &str) {
+    let name = path.file_stem().unwrap().to_str().unwrap();
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path(path.parent().unwrap());
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, text));
+}
+
+/// A model in lines: what a reader would want to know, without the places.
+fn describe(model: &Model) -> String {
+    let mut text = String::new();
+    writeln!(text, "server {:?}", model.server).unwrap();
+    writeln!(text, "log {:?}", model.log.access).unwrap();
+    for Listener { name, addresses, limits, place } in &model.listeners {
+        writeln!(text, "listener {name} {addresses:?} at {}\n  {limits:?}", place.describe()).unwrap();
+    }
+    for api in &model.apis {
+        describe_api(&mut text, api);
+    }
+    text
+}
+
+fn describe_api(text: &mut String, api: &Api) {
+    let Api { name, id, stage, hosts, listeners, base, throttles, routes, place } = api;
+    writeln!(text, "api {name} id {id} stage {stage} base {base:?} at {}", place.describe()).unwrap();
+    writeln!(text, "  hosts {hosts:?} listeners {listeners:?} throttles {throttles:?}").unwrap();
+    for route in routes {
+        describe_route(text, route);
+    }
+}
+
+fn describe_route(text: &mut String, route: &Route) {
+    writeln!(text, "  route {} at {}", route.key, route.place.describe()).unwrap();
+    if let RouteMatcher::Path { methods, segments } = &route.matcher {
+        writeln!(text, "    {methods:?} {segments:?}").unwrap();
+    }
+    match &route.entry {
+        Entry::Open => writeln!(text, "    open").unwrap(),
+        Entry::From(rule) => {
+            let from: Vec<_> = rule.from.iter().map(describe_entry).collect();
+            let except: Vec<_> = rule.except.iter().map(describe_entry).collect();
+            writeln!(text, "    from {} except {}", from.join(", "), except.join(", ")).unwrap();
+        }
+    }
+    let Route { throttles, parallel, max_body, .. } = route;
+    writeln!(text, "    throttles {throttles:?} parallel {parallel:?} max_body {max_body}").unwrap();
+    describe_action(text, &route.action);
+    for example in &route.examples {
+        let gatepost_config::model::Example { from, method, path, headers, expect, .. } = example;
+        writeln!(text, "    example {from} {method} {path} {headers:?} {expect:?}").unwrap();
+    }
+}
+
+fn describe_entry(entry: &AddressEntry) -> String {
+    match &entry.addresses {
+        Addresses::Network(network) => network.to_string(),
+        Addresses::Set(set) => format!("{} {:?}", set.name, set.networks),
+    }
+}
+
+fn describe_action(text: &mut String, action: &Action) {
+    match action {
+        Action::Forward(forward) => {
+            let Forward { upstream, timeout, path, host, retries, .. } = forward;
+            writeln!(text, "    forward to {upstream:?}").unwrap();
+            writeln!(text, "      timeout {timeout:?} retries {retries} host {host:?}").unwrap();
+            writeln!(text, "      path {path:?}").unwrap();
+            let Forward { set_headers, remove_headers, .. } = forward;
+            writeln!(text, "      set {set_headers:?} remove {remove_headers:?}").unwrap();
+        }
+        Action::Respond(respond) => {
+            let body = String::from_utf8_lossy(&respond.body);
+            writeln!(text, "    respond {} {body:?} {:?}", respond.status, respond.headers).unwrap();
+        }
+        Action::Redirect(redirect) => {
+            writeln!(text, "    redirect {} {:?}", redirect.status, redirect.to).unwrap();
+        }
+    }
+}
