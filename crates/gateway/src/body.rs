@@ -1,0 +1,284 @@
+//! Bodies: the client's on its way to a backend, and the answer's on its way to the client.
+//!
+//! Neither is ever gathered: a piece is read when the other side has room for it.
+
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use crate::admission::Permit;
+use crate::connection::{BodyFailure, Connection};
+use crate::forward::pool::Pooled;
+use crate::record::{Ended, Record};
+
+/// The body of a request, as it comes.
+///
+/// Watched for its length and for the time between two pieces. Whoever drops it before its end leaves the rest to the
+/// connection, which reads it so that the client finds the answer.
+#[derive(Debug)]
+pub(crate) struct RequestBody {
+    incoming: Option<Incoming>,
+    connection: Rc<Connection>,
+    /// Bytes that may still come.
+    room: u64,
+    /// Whether the client waits for `100 Continue`, which hyper sends when the body is first asked for.
+    expects_continue: bool,
+}
+
+impl RequestBody {
+    pub(crate) fn new(incoming: Incoming, connection: Rc<Connection>, expects_continue: bool) -> Self {
+        let incoming = (!incoming.is_end_stream()).then_some(incoming);
+        Self { incoming, connection, room: 0, expects_continue }
+    }
+
+    /// No body, for a second try of a request that has none.
+    pub(crate) fn none_like_it(&self) -> Self {
+        Self { incoming: None, connection: Rc::clone(&self.connection), room: 0, expects_continue: false }
+    }
+
+    /// Its length, if the client told it.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.size_hint().exact()
+    }
+
+    /// Lets `most` bytes through, and no more.
+    pub(crate) fn limit(&mut self, most: u64) {
+        self.room = most;
+    }
+
+    /// Whether what the client still sends can be read to its end before the next request is.
+    pub(crate) fn can_be_discarded(&self) -> bool {
+        self.incoming.is_none() || (!self.expects_continue && Connection::can_discard(self.length()))
+    }
+
+    fn fail(&mut self, failure: BodyFailure, error: io::Error) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.connection.fail_body(failure);
+        Poll::Ready(Some(Err(error)))
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let Some(incoming) = self.incoming.as_mut() else {
+            return Poll::Ready(None);
+        };
+        let polled = Pin::new(incoming).poll_frame(cx);
+        self.expects_continue = false;
+        self.connection.await_body(polled.is_pending());
+        match ready!(polled) {
+            Some(Ok(frame)) => {
+                // Trailers are dropped: HTTP/1.1 backends do not expect any, and they could carry anything.
+                let Ok(data) = frame.into_data() else {
+                    self.incoming = None;
+                    return Poll::Ready(None);
+                };
+                let length = data.len() as u64;
+                if length > self.room {
+                    return self.fail(BodyFailure::TooLarge, io::Error::other("the body is longer than permitted"));
+                }
+                self.room -= length;
+                self.connection.bytes_in.update(|bytes| bytes + length);
+                Poll::Ready(Some(Ok(Frame::data(data))))
+            }
+            Some(Err(error)) => {
+                self.incoming = None;
+                self.fail(BodyFailure::Broken, io::Error::other(error))
+            }
+            None => {
+                self.incoming = None;
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.as_ref().map_or(SizeHint::with_exact(0), Incoming::size_hint)
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        match self.incoming.take() {
+            Some(incoming) if incoming.is_end_stream() => self.connection.await_body(false),
+            // Asking would send `100 Continue` for a body that nobody wants.
+            Some(_) if self.expects_continue => self.connection.leave_unread(),
+            Some(incoming) => self.connection.discard(incoming),
+            None => {}
+        }
+    }
+}
+
+/// A backend's answer while it streams. Dropping it before its end closes the connection to the backend.
+#[derive(Debug)]
+pub(crate) struct Answering {
+    pub(crate) body: Incoming,
+    pub(crate) sender: Pooled,
+}
+
+impl Answering {
+    /// The answer has ended: the connection to the backend can serve another request.
+    fn complete(self) {
+        self.sender.give_back();
+    }
+}
+
+/// The body of an answer. When it is dropped the exchange is over, and is logged.
+#[derive(Debug)]
+pub(crate) struct ResponseBody {
+    content: Content,
+    exchange: Exchange,
+}
+
+#[derive(Debug)]
+enum Content {
+    /// All of it, until it is taken.
+    Whole(Bytes),
+    /// What the connection's [`Answering`] brings, of this size at first.
+    Streamed(SizeHint),
+}
+
+impl ResponseBody {
+    pub(crate) fn whole(bytes: Bytes, mut exchange: Exchange) -> Self {
+        // What is handed over in one piece is not cut; whether the client takes it is between it and hyper.
+        exchange.ended = Ended::Complete;
+        exchange.bytes_out = bytes.len() as u64;
+        Self { content: Content::Whole(bytes), exchange }
+    }
+
+    pub(crate) fn streamed(answering: Answering, mut exchange: Exchange) -> Self {
+        let hint = answering.body.size_hint();
+        if answering.body.is_end_stream() {
+            exchange.ended = Ended::Complete;
+            answering.complete();
+            return Self { content: Content::Whole(Bytes::new()), exchange };
+        }
+        exchange.connection.answering.replace(Some(answering));
+        Self { content: Content::Streamed(hint), exchange }
+    }
+
+    fn poll_answering(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let Exchange { connection, ended, bytes_out, .. } = &mut self.exchange;
+        let mut slot = connection.answering.borrow_mut();
+        let Some(answering) = slot.as_mut() else {
+            // Ended before (hyper may ask again), or let go of when the exchange was cut.
+            let complete = *ended == Ended::Complete;
+            return Poll::Ready((!complete).then(|| Err(io::ErrorKind::TimedOut.into())));
+        };
+        loop {
+            match ready!(Pin::new(&mut answering.body).poll_frame(cx)) {
+                Some(Ok(frame)) => {
+                    // Trailers are dropped: the client did not ask for them.
+                    let Ok(data) = frame.into_data() else { continue };
+                    *bytes_out += data.len() as u64;
+                    // hyper does not ask again once a declared length is met.
+                    if answering.body.is_end_stream() {
+                        *ended = Ended::Complete;
+                        slot.take().into_iter().for_each(Answering::complete);
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Some(Err(error)) => {
+                    *ended = Ended::Upstream;
+                    *slot = None;
+                    return Poll::Ready(Some(Err(io::Error::other(error))));
+                }
+                None => {
+                    *ended = Ended::Complete;
+                    slot.take().into_iter().for_each(Answering::complete);
+                    return Poll::Ready(None);
+                }
+            }
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match &mut self.content {
+            Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Content::Streamed(_) => self.poll_answering(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Whole(bytes) => bytes.is_empty(),
+            Content::Streamed(_) => self.exchange.ended == Ended::Complete,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Streamed(hint) => *hint,
+        }
+    }
+}
+
+/// A request being served: what its record will say, and what it holds until its answer has ended.
+///
+/// Dropped wherever the exchange ends, by an answer or because the client went away.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) connection: Rc<Connection>,
+    permit: Option<Permit>,
+    /// There until it is sent off.
+    record: Option<Box<Record>>,
+    ended: Ended,
+    bytes_out: u64,
+}
+
+impl Exchange {
+    pub(crate) fn begin(connection: Rc<Connection>, record: Box<Record>) -> Self {
+        connection.begin_exchange();
+        connection.worker.begin_exchange();
+        Self { connection, permit: None, record: Some(record), ended: Ended::Client, bytes_out: 0 }
+    }
+
+    /// Adds to the record.
+    pub(crate) fn note(&mut self, addition: impl FnOnce(&mut Record)) {
+        if let Some(record) = &mut self.record {
+            addition(record);
+        }
+    }
+
+    /// Keeps what admission gave until the answer has ended.
+    pub(crate) fn hold(&mut self, permit: Permit) {
+        self.permit = Some(permit);
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        self.connection.end_exchange(now);
+        drop(self.connection.answering.borrow_mut().take());
+        drop(self.permit.take());
+        let ended = self.connection.cut.take().unwrap_or(self.ended);
+        self.connection.worker.end_exchange();
+        if let Some(mut record) = self.record.take() {
+            record.took = now.saturating_duration_since(record.started);
+            record.bytes_in = self.connection.bytes_in.get();
+            record.bytes_out = self.bytes_out;
+            record.ended = ended;
+            self.connection.worker.finish(record);
+        }
+    }
+}

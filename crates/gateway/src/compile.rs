@@ -1,0 +1,292 @@
+//! From a resolved model to a snapshot, and what lives on from one snapshot to the next.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use bytes::Bytes;
+use gatepost_config::model::{self, Model};
+use gatepost_meter::{Bucket, Law, Nanos, Slots};
+use gatepost_net::{Destination, Fence, Host, PrefixSet};
+use http::{HeaderMap, HeaderValue};
+
+use crate::router::Router;
+use crate::snapshot::{
+    Action, Addresses, Api, ApiNames, Entry, Forward, Hosts, ListenKey, Listener, Parallel, Redirect, Respond, Route,
+    Snapshot, Target, Targets,
+};
+use crate::stats::Stats;
+
+/// What outlives a snapshot, under names that a reload does not change.
+#[derive(Debug, Default)]
+pub(crate) struct Lasting {
+    snapshots: u64,
+    buckets: HashMap<MeterName, Arc<Bucket>>,
+    slots: HashMap<(Arc<str>, Arc<str>), Arc<Slots>>,
+    targets: HashMap<TargetName, Arc<Target>>,
+    next_target: u64,
+    turns: HashMap<Arc<str>, Arc<AtomicUsize>>,
+}
+
+/// What a bucket is known by: whose it is, and which of its throttles.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct MeterName {
+    api: Arc<str>,
+    /// Absent: the API's own.
+    route: Option<Arc<str>>,
+    index: usize,
+}
+
+/// What a target is known by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct TargetName {
+    target: model::Target,
+    networks: Option<Vec<ipnet::IpNet>>,
+}
+
+/// One compilation.
+struct Compiler<'a> {
+    lasting: &'a mut Lasting,
+    stats: &'a Stats,
+    now: Nanos,
+    /// Each address set is compiled once, however many routes use it.
+    sets: HashMap<*const model::AddressSet, Arc<PrefixSet>>,
+    used_buckets: HashSet<MeterName>,
+    used_targets: HashSet<TargetName>,
+}
+
+impl Snapshot {
+    /// Compiles `model`. Meters that `lasting` knows keep their debt; what the model no longer names is forgotten once
+    /// it owes nothing.
+    pub(crate) fn compile(model: &Model, lasting: &mut Lasting, stats: &Stats, now: Nanos) -> Self {
+        lasting.snapshots += 1;
+        let number = lasting.snapshots;
+        let mut compiler = Compiler {
+            lasting,
+            stats,
+            now,
+            sets: HashMap::new(),
+            used_buckets: HashSet::new(),
+            used_targets: HashSet::new(),
+        };
+        let apis: Vec<(&model::Api, Arc<Api>)> =
+            model.apis.iter().map(|api| (api, Arc::new(compiler.api(api)))).collect();
+        compiler.forget();
+        let listeners = model.listeners.iter().flat_map(|listener| {
+            let compiled = Arc::new(Listener {
+                name: Arc::clone(&listener.name),
+                limits: listener.limits,
+                stats: stats.listener(&listener.name),
+                hosts: Hosts::of_listener(&listener.name, &apis),
+            });
+            ListenKey::of(listener).map(move |key| (key, Arc::clone(&compiled)))
+        });
+        Self { number, listeners: listeners.collect() }
+    }
+}
+
+impl ListenKey {
+    /// The keys of a listener's addresses.
+    pub(crate) fn of(listener: &model::Listener) -> impl Iterator<Item = Self> {
+        listener
+            .addresses
+            .iter()
+            .map(|&address| Self { address, owner: (address.port() == 0).then(|| Arc::clone(&listener.name)) })
+    }
+}
+
+impl Hosts {
+    fn of_listener(listener: &Arc<str>, apis: &[(&model::Api, Arc<Api>)]) -> Self {
+        let mut hosts = Self::default();
+        let mut below: HashMap<Box<str>, Vec<Arc<Api>>> = HashMap::new();
+        for (api, compiled) in apis.iter().filter(|(api, _)| api.listeners.contains(listener)) {
+            if api.hosts.is_empty() {
+                hosts.any.push(Arc::clone(compiled));
+            }
+            for host in &api.hosts {
+                let same = match host {
+                    model::HostPattern::Exact(name) => hosts.exact.entry(name.clone()).or_default(),
+                    model::HostPattern::Below(name) => below.entry(format!(".{name}").into()).or_default(),
+                };
+                same.push(Arc::clone(compiled));
+            }
+        }
+        hosts.below = below.into_iter().collect();
+        hosts.below.sort_by_key(|(suffix, _)| std::cmp::Reverse(suffix.len()));
+        for same in hosts.exact.values_mut().chain(hosts.below.iter_mut().map(|(_, apis)| apis)).chain([&mut hosts.any])
+        {
+            same.sort_by_key(|api| std::cmp::Reverse(api.base.len()));
+        }
+        hosts
+    }
+}
+
+impl Compiler<'_> {
+    fn api(&mut self, api: &model::Api) -> Api {
+        let names = Arc::new(ApiNames {
+            id: Arc::clone(&api.id),
+            stage: Arc::clone(&api.stage),
+            base: Arc::clone(&api.base),
+            durations: self.stats.api(&api.name),
+        });
+        let shared = self.buckets(&api.throttles, &api.name, None);
+        let routes: Vec<Arc<Route>> =
+            api.routes.iter().map(|route| Arc::new(self.route(route, &api.name, &names, &shared))).collect();
+        let router = Router::new(api.routes.iter().map(|route| &route.matcher).zip(routes));
+        Api { base: Arc::clone(&api.base), router }
+    }
+
+    fn route(&mut self, route: &model::Route, api: &Arc<str>, names: &Arc<ApiNames>, shared: &[Arc<Bucket>]) -> Route {
+        let mut buckets = self.buckets(&route.throttles, api, Some(&route.key));
+        buckets.extend_from_slice(shared);
+        Route {
+            api: Arc::clone(names),
+            key: Arc::clone(&route.key),
+            matcher: route.matcher.clone(),
+            entry: self.entry(&route.entry),
+            buckets,
+            parallel: route.parallel.map(|cap| Parallel { slots: self.slots(api, &route.key), cap: cap.get() }),
+            max_body: route.max_body,
+            action: self.action(&route.action),
+            stats: self.stats.route(api, &route.key),
+        }
+    }
+
+    fn buckets(&mut self, throttles: &[model::Throttle], api: &Arc<str>, route: Option<&Arc<str>>) -> Vec<Arc<Bucket>> {
+        let named = throttles.iter().enumerate().map(|(index, throttle)| {
+            let name = MeterName { api: Arc::clone(api), route: route.cloned(), index };
+            (name, Law::new(throttle.rate.count, throttle.rate.per, throttle.burst))
+        });
+        named
+            .map(|(name, law)| {
+                let bucket = match self.lasting.buckets.get(&name) {
+                    Some(bucket) => bucket.under(law, self.now),
+                    None => Bucket::new(law),
+                };
+                self.lasting.buckets.insert(name.clone(), Arc::clone(&bucket));
+                self.used_buckets.insert(name);
+                bucket
+            })
+            .collect()
+    }
+
+    fn slots(&mut self, api: &Arc<str>, route: &Arc<str>) -> Arc<Slots> {
+        Arc::clone(self.lasting.slots.entry((Arc::clone(api), Arc::clone(route))).or_default())
+    }
+
+    fn entry(&mut self, entry: &model::Entry) -> Entry {
+        match entry {
+            model::Entry::Open => Entry::Open,
+            model::Entry::From(rule) => {
+                Entry::From { from: self.addresses(&rule.from), except: self.addresses(&rule.except) }
+            }
+        }
+    }
+
+    /// The literal networks become one set; named sets are shared.
+    fn addresses(&mut self, entries: &[model::AddressEntry]) -> Addresses {
+        let mut sets = Vec::new();
+        let mut literals = Vec::new();
+        for entry in entries {
+            match &entry.addresses {
+                model::Addresses::Network(network) => literals.push(*network),
+                model::Addresses::Set(set) => sets.push(self.set(set)),
+            }
+        }
+        if !literals.is_empty() {
+            sets.push(Arc::new(literals.into_iter().collect()));
+        }
+        Addresses(sets)
+    }
+
+    fn set(&mut self, set: &Arc<model::AddressSet>) -> Arc<PrefixSet> {
+        let compiled = self.sets.entry(Arc::as_ptr(set));
+        Arc::clone(compiled.or_insert_with(|| Arc::new(set.networks.iter().copied().collect())))
+    }
+
+    fn action(&mut self, action: &model::Action) -> Action {
+        match action {
+            model::Action::Forward(forward) => Action::Forward(Forward {
+                targets: self.targets(&forward.upstream),
+                timeout: forward.timeout,
+                path: forward.path.clone(),
+                host: forward.host.clone(),
+                set: forward.set_headers.clone(),
+                remove: forward.remove_headers.clone(),
+                retries: forward.retries,
+            }),
+            model::Action::Respond(respond) => Action::Respond(Respond {
+                status: respond.status,
+                headers: respond.headers.iter().cloned().collect::<HeaderMap>(),
+                body: Bytes::copy_from_slice(&respond.body),
+            }),
+            model::Action::Redirect(redirect) => {
+                Action::Redirect(Redirect { to: redirect.to.clone(), status: redirect.status })
+            }
+        }
+    }
+
+    fn targets(&mut self, upstream: &model::Upstream) -> Targets {
+        let turn = match &upstream.name {
+            Some(name) => Arc::clone(self.lasting.turns.entry(Arc::clone(name)).or_default()),
+            None => Arc::default(),
+        };
+        let networks = upstream.networks.as_ref();
+        Targets { all: upstream.targets.iter().map(|target| self.target(target, networks)).collect(), turn }
+    }
+
+    fn target(&mut self, target: &model::Target, networks: Option<&Vec<ipnet::IpNet>>) -> Arc<Target> {
+        let name = TargetName { target: target.clone(), networks: networks.cloned() };
+        self.used_targets.insert(name.clone());
+        if let Some(known) = self.lasting.targets.get(&name) {
+            return Arc::clone(known);
+        }
+        self.lasting.next_target += 1;
+        let made = Arc::new(Target {
+            id: self.lasting.next_target,
+            host: own_host(target),
+            label: format!("{}:{}", host_text(target), target.port).into(),
+            destination: destination(target, networks),
+        });
+        self.lasting.targets.insert(name, Arc::clone(&made));
+        made
+    }
+
+    /// Lets go of what the model no longer names. A bucket that still owes tokens stays, in case its route comes back.
+    fn forget(&mut self) {
+        let Self { lasting, used_buckets, used_targets, now, .. } = self;
+        lasting.buckets.retain(|name, bucket| used_buckets.contains(name) || !bucket.is_full(*now));
+        lasting.slots.retain(|_, slots| Arc::strong_count(slots) > 1);
+        lasting.targets.retain(|name, _| used_targets.contains(name));
+    }
+}
+
+fn destination(target: &model::Target, networks: Option<&Vec<ipnet::IpNet>>) -> Destination {
+    Destination {
+        host: match &target.host {
+            model::TargetHost::Address(address) => Host::Address(*address),
+            model::TargetHost::Name(name) => Host::Name(name.clone()),
+        },
+        port: target.port,
+        fence: match networks {
+            Some(networks) => Fence::Networks(Box::new(networks.iter().copied().collect())),
+            None => Fence::Unstated,
+        },
+    }
+}
+
+/// The target's own `Host`: with its port, unless it is the scheme's.
+fn own_host(target: &model::Target) -> HeaderValue {
+    let host = host_text(target);
+    let text = if target.port == 80 { host } else { format!("{host}:{}", target.port) };
+    // A resolved target's name has only the characters of names.
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("invalid"))
+}
+
+fn host_text(target: &model::Target) -> String {
+    match &target.host {
+        model::TargetHost::Address(address) => Host::Address(*address).to_string(),
+        model::TargetHost::Name(name) => name.to_string(),
+    }
+}

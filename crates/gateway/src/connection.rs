@@ -1,0 +1,519 @@
+//! One client connection: what it is doing, what it is waiting for, and what happens when it waits too long.
+//!
+//! hyper reads and writes; this watches. One timer a connection serves every limit: it is armed for the earliest moment
+//! at which something might be over, and when it fires the state says what is. Limits that move with every request
+//! (idle, headers) therefore cost no timer operation a request.
+//!
+//! ```text
+//!            first byte            head read               answer ended
+//!   Fresh ──────────────► Head ───────────────► Exchange ───────────────► Idle
+//!                           ▲                                              │ first byte
+//!                           └──────────────────────────────────────────────┘
+//! ```
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, SystemTime};
+
+use gatepost_config::model::Limits;
+use gatepost_meter::Slot;
+use gatepost_net::fold;
+use http::{HeaderValue, StatusCode};
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+
+use crate::body::Answering;
+use crate::io::Io;
+use crate::pipeline;
+use crate::record::{Ended, Record};
+use crate::rejection::Reason;
+use crate::worker::{Membership, Site, Worker};
+
+/// A client connection, shared by the task that drives it and the bodies that stream over it. All on one thread.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) site: Rc<Site>,
+    /// The client's address, IPv4-mapped IPv6 folded.
+    pub(crate) client: std::net::IpAddr,
+    /// That address as `X-Forwarded-For` has it.
+    pub(crate) client_text: HeaderValue,
+    limits: Limits,
+    phase: Cell<Phase>,
+    /// When the exchange is over, whoever is slow.
+    deadline: Cell<Option<Instant>>,
+    /// Since when a piece of the request's body is awaited.
+    body_awaited: Cell<Option<Instant>>,
+    /// Since when the client has taken no byte of what is written.
+    write_blocked: Cell<Option<Instant>>,
+    /// Why the request being served is over, for its future to find.
+    expired: Cell<Option<Expired>>,
+    /// Why the request's body failed, for whoever sent it on to find.
+    body_failure: Cell<Option<BodyFailure>>,
+    pub(crate) bytes_in: Cell<u64>,
+    /// The backend's answer while it streams: here, so that it can be let go of without hyper.
+    pub(crate) answering: RefCell<Option<Answering>>,
+    /// How the answer was cut, if it was.
+    pub(crate) cut: Cell<Option<Ended>>,
+    /// A body that nobody wants, read so that the client finds the answer.
+    leftover: RefCell<Option<Leftover>>,
+    /// Whether bytes that nobody will read may be on their way.
+    unread: Cell<bool>,
+    /// The status of an answer that hyper gave by itself.
+    own_answer: Cell<Option<StatusCode>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    /// Nothing has come yet.
+    Fresh(Instant),
+    /// A head is coming.
+    Head(Instant),
+    /// A request is being served.
+    Exchange,
+    /// Between two requests.
+    Idle(Instant),
+}
+
+/// Why a request is over before it was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expired {
+    /// Its route's `timeout`.
+    Deadline,
+    /// Its body stopped coming.
+    BodyStalled,
+}
+
+/// Why a request's body failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyFailure {
+    /// Longer than `max_body`.
+    TooLarge,
+    /// Ended early, or its chunks make no sense.
+    Broken,
+}
+
+/// The rest of a body that nobody wants.
+#[derive(Debug)]
+struct Leftover {
+    body: Incoming,
+    budget: usize,
+    until: Instant,
+}
+
+/// How driving a connection ended.
+#[derive(Debug)]
+enum Finish {
+    /// hyper is done: the connection was closed in good order, or not.
+    Hyper(hyper::Result<()>),
+    /// A head did not come in time.
+    HeaderTimeout,
+    /// The answer was cut.
+    Cut,
+}
+
+/// What the state says once a limit may be over.
+enum Overdue {
+    /// Nothing yet.
+    Nothing,
+    /// An idle connection: close it.
+    Idle,
+    /// A head that does not come.
+    Header,
+    /// The request's future finds out when it is polled.
+    Told,
+    /// Only closing the socket helps.
+    Cut(Ended),
+}
+
+/// After a refusal, this much of an unwanted body is read, so that ordinary clients read the answer …
+const DISCARD_BYTES: usize = 1024 * 1024;
+/// … and for this long.
+const DISCARD_TIME: Duration = Duration::from_secs(2);
+
+/// Serves a connection to its end.
+pub(crate) async fn serve(worker: Rc<Worker>, site: Rc<Site>, stream: TcpStream, peer: SocketAddr, slot: Slot) {
+    let _slot = slot;
+    let limits = site.limits.get();
+    let connection = Rc::new(Connection::new(worker, site, peer, limits));
+    let membership = connection.site.join();
+    let io = TokioIo::new(Io::new(stream, Rc::clone(&connection)));
+    let service = {
+        let connection = Rc::clone(&connection);
+        service_fn(move |request| pipeline::serve(Rc::clone(&connection), request))
+    };
+    let mut http = builder(&limits).serve_connection(io, service);
+    let finish = {
+        let mut timer = pin!(sleep_until(Instant::now() + limits.header_timeout));
+        let mut drive = Drive { armed: None, closing: false, membership };
+        poll_fn(|cx| drive.poll(cx, &connection, &mut http, timer.as_mut())).await
+    };
+    connection.conclude(&finish);
+    if connection.must_linger(&finish) {
+        let stream = http.into_parts().io.into_inner().into_stream();
+        linger(stream).await;
+    }
+}
+
+fn builder(limits: &Limits) -> http1::Builder {
+    /// hyper's own number, for which it needs no allocation.
+    const INLINE_HEADERS: usize = 100;
+    let mut builder = http1::Builder::new();
+    builder
+        // Our own timer bounds the head; see the top of this file.
+        .header_read_timeout(None)
+        .max_header_size(limits.header_bytes)
+        .max_buf_size(limits.header_bytes.max(64 * 1024));
+    if limits.headers != INLINE_HEADERS {
+        builder.max_headers(limits.headers);
+    }
+    builder
+}
+
+/// Reads what may still come, so that the kernel does not reset the connection under the answer.
+async fn linger(mut stream: TcpStream) {
+    let mut sink = vec![0; 16 * 1024];
+    let discard = async {
+        let mut budget = DISCARD_BYTES;
+        while budget > 0 {
+            match stream.read(&mut sink).await {
+                Ok(0) | Err(_) => return,
+                Ok(count) => budget = budget.saturating_sub(count),
+            }
+        }
+    };
+    // Out of time is as good as done: the socket is closed either way.
+    let _ = timeout(DISCARD_TIME, discard).await;
+}
+
+/// What drives a connection between its socket, its timer and the wish to close it.
+struct Drive {
+    /// When the timer is set to fire; absent: not polled since it fired.
+    armed: Option<Instant>,
+    closing: bool,
+    membership: Membership,
+}
+
+impl Drive {
+    fn poll<S, F>(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &Connection,
+        http: &mut http1::Connection<TokioIo<Io>, S>,
+        mut timer: Pin<&mut Sleep>,
+    ) -> Poll<Finish>
+    where
+        S: hyper::service::Service<
+                http::Request<Incoming>,
+                Response = http::Response<crate::body::ResponseBody>,
+                Error = std::convert::Infallible,
+                Future = F,
+            >,
+        F: Future<Output = Result<http::Response<crate::body::ResponseBody>, std::convert::Infallible>>,
+    {
+        self.membership.keep(cx.waker());
+        loop {
+            // First hyper: what has arrived is served before anything is found to be late or idle.
+            if let Poll::Ready(result) = Pin::new(&mut *http).poll(cx) {
+                return Poll::Ready(Finish::Hyper(result));
+            }
+            if connection.poll_leftover(cx).is_ready() {
+                continue;
+            }
+            if !self.closing && connection.site.is_closing() && !connection.is_amid_head() {
+                self.closing = true;
+                Pin::new(&mut *http).graceful_shutdown();
+                continue;
+            }
+            let Some(due) = connection.due() else {
+                return Poll::Pending;
+            };
+            if self.armed.is_none_or(|armed| due < armed) {
+                timer.as_mut().reset(due);
+                self.armed = Some(due);
+            }
+            ready!(timer.as_mut().poll(cx));
+            self.armed = None;
+            match connection.overdue(Instant::now()) {
+                Overdue::Nothing | Overdue::Told => {}
+                Overdue::Idle => {
+                    self.closing = true;
+                    Pin::new(&mut *http).graceful_shutdown();
+                }
+                Overdue::Header => return Poll::Ready(Finish::HeaderTimeout),
+                Overdue::Cut(ended) => {
+                    connection.cut_off(ended);
+                    return Poll::Ready(Finish::Cut);
+                }
+            }
+        }
+    }
+}
+
+impl Connection {
+    fn new(worker: Rc<Worker>, site: Rc<Site>, peer: SocketAddr, limits: Limits) -> Self {
+        let client = fold(peer.ip());
+        let client_text = HeaderValue::try_from(client.to_string()).unwrap_or(HeaderValue::from_static("unknown"));
+        Self {
+            worker,
+            site,
+            client,
+            client_text,
+            limits,
+            phase: Cell::new(Phase::Fresh(Instant::now())),
+            deadline: Cell::new(None),
+            body_awaited: Cell::new(None),
+            write_blocked: Cell::new(None),
+            expired: Cell::new(None),
+            body_failure: Cell::new(None),
+            bytes_in: Cell::new(0),
+            answering: RefCell::new(None),
+            cut: Cell::new(None),
+            leftover: RefCell::new(None),
+            unread: Cell::new(false),
+            own_answer: Cell::new(None),
+        }
+    }
+
+    // === what the pipeline tells ===
+
+    /// A head was read; a request is being served.
+    pub(crate) fn begin_exchange(&self) {
+        self.phase.set(Phase::Exchange);
+        self.deadline.set(None);
+        self.body_awaited.set(None);
+        self.expired.set(None);
+        self.body_failure.set(None);
+        self.bytes_in.set(0);
+    }
+
+    /// The exchange must be over by then, down to the last byte of its answer.
+    pub(crate) fn end_by(&self, deadline: Option<Instant>) {
+        self.deadline.set(deadline);
+    }
+
+    /// The answer has been handed to hyper in full, or dropped.
+    pub(crate) fn end_exchange(&self, now: Instant) {
+        self.phase.set(Phase::Idle(now));
+    }
+
+    /// A piece of the request's body is awaited, or no longer.
+    pub(crate) fn await_body(&self, awaited: bool) {
+        if !awaited {
+            self.body_awaited.set(None);
+        } else if self.body_awaited.get().is_none() {
+            self.body_awaited.set(Some(Instant::now()));
+        }
+    }
+
+    /// The request's body failed.
+    pub(crate) fn fail_body(&self, failure: BodyFailure) {
+        self.body_failure.set(Some(failure));
+    }
+
+    /// Why the request's body failed, if it did.
+    pub(crate) fn body_failure(&self) -> Option<BodyFailure> {
+        self.body_failure.get()
+    }
+
+    /// Reads `body` to its end within bounds, so that the client finds the answer, then lets go of it.
+    pub(crate) fn discard(&self, body: Incoming) {
+        let until = Instant::now() + DISCARD_TIME;
+        self.await_body(false);
+        *self.leftover.borrow_mut() = Some(Leftover { body, budget: DISCARD_BYTES, until });
+    }
+
+    /// Lets go of a body that the client waits to be asked for: asking for it only to throw it away would be rude.
+    pub(crate) fn leave_unread(&self) {
+        self.unread.set(true);
+    }
+
+    /// Whether a body of this length is discarded whole, so that the connection can serve on.
+    pub(crate) fn can_discard(length: Option<u64>) -> bool {
+        length.is_none_or(|length| length <= DISCARD_BYTES as u64)
+    }
+
+    /// The future's output, unless the request is over first.
+    pub(crate) async fn unless_expired<F: Future>(&self, future: F) -> Result<F::Output, Expired> {
+        let mut future = pin!(future);
+        poll_fn(|cx| match self.expired.get() {
+            // Whoever drives the connection polls this again after it has set the flag.
+            Some(expired) => Poll::Ready(Err(expired)),
+            None => future.as_mut().poll(cx).map(Ok),
+        })
+        .await
+    }
+
+    // === what the socket tells ===
+
+    pub(crate) fn saw_bytes(&self) {
+        if let Phase::Fresh(_) | Phase::Idle(_) = self.phase.get()
+            && self.leftover.borrow().is_none()
+        {
+            self.phase.set(Phase::Head(Instant::now()));
+        }
+    }
+
+    pub(crate) fn saw_write(&self, blocked: bool) {
+        if !blocked {
+            self.write_blocked.set(None);
+        } else if self.write_blocked.get().is_none() {
+            self.write_blocked.set(Some(Instant::now()));
+        }
+    }
+
+    pub(crate) fn saw_own_answer(&self, status: Option<StatusCode>) {
+        if self.own_answer.get().is_none() {
+            self.own_answer.set(status);
+        }
+    }
+
+    pub(crate) fn is_reading_head(&self) -> bool {
+        matches!(self.phase.get(), Phase::Head(_))
+    }
+
+    // === what is late ===
+
+    /// Some bytes of a head have come: it will be served, or time out.
+    fn is_amid_head(&self) -> bool {
+        self.is_reading_head()
+    }
+
+    /// The earliest moment at which something might be over.
+    fn due(&self) -> Option<Instant> {
+        let limits = &self.limits;
+        let in_phase = match self.phase.get() {
+            Phase::Fresh(since) | Phase::Head(since) => Some(since + limits.header_timeout),
+            Phase::Idle(since) => Some(since + limits.idle_timeout),
+            Phase::Exchange => self.body_awaited.get().map(|since| since + limits.body_timeout),
+        };
+        let blocked = self.write_blocked.get().map(|since| since + limits.idle_timeout);
+        let leftover = self.leftover.borrow().as_ref().map(|leftover| leftover.until);
+        [in_phase, blocked, leftover, self.deadline_in_force()].into_iter().flatten().min()
+    }
+
+    /// The deadline binds while the request is served, and after that while its answer is still being written.
+    fn deadline_in_force(&self) -> Option<Instant> {
+        let binds = matches!(self.phase.get(), Phase::Exchange) || self.write_blocked.get().is_some();
+        self.deadline.get().filter(|_| binds)
+    }
+
+    fn overdue(&self, now: Instant) -> Overdue {
+        let limits = &self.limits;
+        let over = |since: Option<Instant>, limit: Duration| since.is_some_and(|since| since + limit <= now);
+        if self.deadline_in_force().is_some_and(|deadline| deadline <= now) {
+            return self.expire(Expired::Deadline, Ended::Deadline);
+        }
+        if over(self.write_blocked.get(), limits.idle_timeout) {
+            return Overdue::Cut(Ended::Client);
+        }
+        if self.leftover.borrow().as_ref().is_some_and(|leftover| leftover.until <= now) {
+            *self.leftover.borrow_mut() = None;
+            return Overdue::Told;
+        }
+        match self.phase.get() {
+            Phase::Exchange if over(self.body_awaited.get(), limits.body_timeout) => {
+                self.body_awaited.set(None);
+                self.expire(Expired::BodyStalled, Ended::Client)
+            }
+            Phase::Fresh(since) | Phase::Head(since) if over(Some(since), limits.header_timeout) => Overdue::Header,
+            Phase::Idle(since) if over(Some(since), limits.idle_timeout) => Overdue::Idle,
+            Phase::Fresh(_) | Phase::Head(_) | Phase::Idle(_) | Phase::Exchange => Overdue::Nothing,
+        }
+    }
+
+    /// Ends the exchange: by an answer if none was begun, else by cutting it.
+    fn expire(&self, expired: Expired, ended: Ended) -> Overdue {
+        self.deadline.set(None);
+        let unanswered = matches!(self.phase.get(), Phase::Exchange) && self.answering.borrow().is_none();
+        if unanswered && self.write_blocked.get().is_none() {
+            self.expired.set(Some(expired));
+            return Overdue::Told;
+        }
+        Overdue::Cut(ended)
+    }
+
+    /// Lets the backend go, whether or not hyper ever polls the answer again.
+    fn cut_off(&self, ended: Ended) {
+        self.cut.set(Some(ended));
+        drop(self.answering.borrow_mut().take());
+    }
+
+    /// Reads on what nobody wants. Ready when there is nothing (more) to discard and hyper should look again.
+    fn poll_leftover(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut slot = self.leftover.borrow_mut();
+        let Some(leftover) = slot.as_mut() else {
+            return Poll::Pending;
+        };
+        while leftover.budget > 0 {
+            match ready!(Pin::new(&mut leftover.body).poll_frame(cx)) {
+                Some(Ok(frame)) => {
+                    let length = frame.data_ref().map_or(0, bytes::Bytes::len);
+                    leftover.budget = leftover.budget.saturating_sub(length);
+                }
+                Some(Err(_)) | None => break,
+            }
+        }
+        *slot = None;
+        Poll::Ready(())
+    }
+
+    // === the end ===
+
+    /// Logs and counts what hyper answered, or we gave up on, without a request.
+    fn conclude(&self, finish: &Finish) {
+        let reason = match finish {
+            Finish::HeaderTimeout if self.is_reading_head() => Reason::HeaderTimeout,
+            Finish::Hyper(Err(error)) if error.is_parse_too_large() => Reason::HeadersTooLarge,
+            Finish::Hyper(Err(error)) if error.is_parse() => Reason::Malformed,
+            Finish::Hyper(_) | Finish::HeaderTimeout | Finish::Cut => return,
+        };
+        let now = Instant::now();
+        let record = Record {
+            id: self.worker.next_id(),
+            at: SystemTime::now(),
+            started: now,
+            took: Duration::ZERO,
+            listener: self.site.name.borrow().clone(),
+            client: self.client,
+            method: None,
+            host: "".into(),
+            path: "".into(),
+            route: None,
+            admitted: false,
+            reason: Some(reason),
+            detail: None,
+            status: self.own_answer.get(),
+            upstream: None,
+            attempts: 0,
+            upstream_took: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            ended: Ended::Complete,
+        };
+        self.worker.finish(Box::new(record));
+    }
+
+    fn must_linger(&self, finish: &Finish) -> bool {
+        match finish {
+            Finish::Hyper(Err(error)) => error.is_parse(),
+            Finish::Hyper(Ok(())) => self.unread.get(),
+            Finish::HeaderTimeout | Finish::Cut => false,
+        }
+    }
+}
+
+/// Sets what every connection wants of its socket.
+pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)
+}

@@ -1,0 +1,105 @@
+//! The `example`s of a configuration, judged by the admission function that judges requests.
+
+use gatepost_config::Diagnostic;
+use gatepost_config::model::{Api, Example, Expect, HostPattern, Model, Route};
+use http::header::HOST;
+use http::{HeaderMap, HeaderValue, Uri};
+
+use crate::admission::{Meters, admit};
+use crate::clock::Clock;
+use crate::compile::Lasting;
+use crate::rejection::Rejection;
+use crate::request::Facts;
+use crate::snapshot::{ListenKey, Listener, Snapshot};
+use crate::stats::Stats;
+
+/// Every example of `model` that does not come out as it expects.
+///
+/// Meters count as full and bodies as empty. An example is judged on the first listener of its API.
+#[must_use]
+pub fn failed_examples(model: &Model) -> Vec<Diagnostic> {
+    if model.apis.iter().flat_map(|api| &api.routes).all(|route| route.examples.is_empty()) {
+        return Vec::new();
+    }
+    // Compiled apart from the running gateway: no meter or counter of it is touched.
+    let snapshot = Snapshot::compile(model, &mut Lasting::default(), &Stats::default(), Clock::start().now());
+    let mut failures = Vec::new();
+    for api in &model.apis {
+        let Some(listener) = first_listener(model, api, &snapshot) else { continue };
+        for route in &api.routes {
+            let judged = route.examples.iter().map(|example| (example, judge(example, api, route, listener)));
+            failures.extend(judged.filter_map(|(example, outcome)| mismatch(example, route, &outcome)));
+        }
+    }
+    failures
+}
+
+/// What became of an example.
+enum Outcome {
+    Admitted,
+    Refused(Rejection),
+    /// Another route serves it.
+    Elsewhere(String),
+    /// It cannot be made into a request.
+    Unusable(String),
+}
+
+fn first_listener<'s>(model: &Model, api: &Api, snapshot: &'s Snapshot) -> Option<&'s Listener> {
+    let name = api.listeners.first()?;
+    let listener = model.listeners.iter().find(|listener| listener.name == *name)?;
+    let key = ListenKey::of(listener).next()?;
+    snapshot.listeners.get(&key).map(|listener| &**listener)
+}
+
+fn judge(example: &Example, api: &Api, route: &Route, listener: &Listener) -> Outcome {
+    let mut headers: HeaderMap = example.headers.iter().cloned().collect();
+    if !headers.contains_key(HOST) {
+        headers.insert(HOST, some_host(api));
+    }
+    let uri = match example.path.parse::<Uri>() {
+        Ok(uri) => uri,
+        Err(error) => return Outcome::Unusable(error.to_string()),
+    };
+    let facts = match Facts::read(example.from, &example.method, &uri, &headers, None) {
+        Ok(facts) => facts,
+        Err(malformed) => return Outcome::Refused(Rejection::Malformed(malformed)),
+    };
+    match listener.route(&facts.host, &facts.path, facts.method) {
+        Ok(found) if found.key != route.key || found.api.id != api.id => Outcome::Elsewhere(found.key.to_string()),
+        Ok(found) => match admit(&facts, found, Meters::Full) {
+            Ok(_) => Outcome::Admitted,
+            Err(rejection) => Outcome::Refused(rejection),
+        },
+        Err(rejection) => Outcome::Refused(rejection),
+    }
+}
+
+/// A host that the API answers for.
+fn some_host(api: &Api) -> HeaderValue {
+    let host = match api.hosts.first() {
+        Some(HostPattern::Exact(name)) => name.to_string(),
+        Some(HostPattern::Below(name)) => format!("example.{name}"),
+        None => "localhost".to_owned(),
+    };
+    HeaderValue::try_from(host).unwrap_or(HeaderValue::from_static("localhost"))
+}
+
+fn mismatch(example: &Example, route: &Route, outcome: &Outcome) -> Option<Diagnostic> {
+    let became = match (outcome, example.expect) {
+        (Outcome::Admitted, Expect::Admitted) => return None,
+        (Outcome::Refused(rejection), Expect::Refused(status)) if rejection.status() == status => return None,
+        (Outcome::Admitted, Expect::Refused(_)) => "it is admitted".to_owned(),
+        (Outcome::Refused(rejection), _) => {
+            format!("it is refused with {} ({})", rejection.status().as_u16(), rejection.reason().name())
+        }
+        (Outcome::Elsewhere(key), _) => format!("it is served by the route `{key}`"),
+        (Outcome::Unusable(error), _) => format!("its path is no request target: {error}"),
+    };
+    let expected = match example.expect {
+        Expect::Admitted => "admitted".to_owned(),
+        Expect::Refused(status) => format!("refused with {}", status.as_u16()),
+    };
+    let message = format!("this example of `{}` should be {expected}, but {became}", route.key);
+    let request = format!("{} {} from {}", example.method, example.path, example.from);
+    Some(Diagnostic::error(&example.place, message).with_label(request))
+}

@@ -1,0 +1,117 @@
+//! What of a message's head is passed on, in both directions.
+
+use gatepost_config::model::HostHeader;
+use http::header::{
+    CONNECTION, EXPECT, FORWARDED, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderValue};
+
+use crate::connection::Connection;
+use crate::snapshot::{Forward, Target};
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Makes a client's headers those that a backend sees.
+///
+/// Gone is what belongs to the client's connection (RFC 9110, 7.6.1), `Expect`, which we answer ourselves, and whatever
+/// speaks of the client's address or of us: `Forwarded`, `X-Forwarded-*`, `X-Real-IP`, `X-Gatepost-*`. A client could
+/// have written those, so they are replaced by what is known, never added to.
+pub(super) fn outgoing(headers: &mut HeaderMap, forward: &Forward, connection: &Connection) {
+    let client_host = headers.get(HOST).cloned();
+    remove_unwanted(headers, |name| speaks_of_the_client(name) || *name == EXPECT);
+    for name in &forward.remove {
+        headers.remove(name);
+    }
+    headers.insert(X_FORWARDED_FOR, connection.client_text.clone());
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    if let Some(host) = client_host {
+        if let Some(forwarded) = forwarded(connection, &host) {
+            headers.insert(FORWARDED, forwarded);
+        }
+        headers.insert(X_FORWARDED_HOST, host);
+    }
+    for (name, value) in &forward.set {
+        headers.insert(name.clone(), value.clone());
+    }
+}
+
+/// The `Host` for a target.
+pub(super) fn set_host(headers: &mut HeaderMap, forward: &Forward, target: &Target) {
+    match &forward.host {
+        HostHeader::Client => {}
+        HostHeader::Upstream => {
+            headers.insert(HOST, target.host.clone());
+        }
+        HostHeader::Literal(host) => {
+            headers.insert(HOST, host.clone());
+        }
+    }
+}
+
+/// Makes a backend's headers those that the client sees.
+pub(super) fn incoming(headers: &mut HeaderMap) {
+    remove_unwanted(headers, speaks_for_us);
+}
+
+/// RFC 7239: what is known of the client's side, in one element.
+fn forwarded(connection: &Connection, host: &HeaderValue) -> Option<HeaderValue> {
+    let client = connection.client_text.to_str().ok()?;
+    let host = host.to_str().ok()?;
+    let mut text = String::with_capacity(client.len() + host.len() + 28);
+    text.push_str("for=");
+    push_node(&mut text, client);
+    text.push_str(";host=");
+    // A colon is no token character, so a port makes it a quoted string; a checked host has nothing to escape.
+    if host.contains([':', '[']) {
+        text.extend(["\"", host, "\""]);
+    } else {
+        text.push_str(host);
+    }
+    text.push_str(";proto=http");
+    HeaderValue::try_from(text).ok()
+}
+
+fn push_node(text: &mut String, address: &str) {
+    if address.contains(':') {
+        text.extend(["\"[", address, "]\""]);
+    } else {
+        text.push_str(address);
+    }
+}
+
+/// Removes what belongs to one connection, what `Connection` names, and what `unwanted` says.
+///
+/// One pass finds what there is to remove: most messages have little or nothing, and looking each name up costs more.
+fn remove_unwanted(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
+    let mut names: Vec<HeaderName> =
+        headers.keys().filter(|name| is_hop_by_hop(name) || unwanted(name)).cloned().collect();
+    if names.contains(&CONNECTION) {
+        names.extend(named_by_connection(headers));
+    }
+    for name in names {
+        headers.remove(name);
+    }
+}
+
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok()).collect()
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    [CONNECTION, TRANSFER_ENCODING, TE, TRAILER, UPGRADE, KEEP_ALIVE, PROXY_CONNECTION].contains(name)
+        || [PROXY_AUTHENTICATE, PROXY_AUTHORIZATION].contains(name)
+}
+
+fn speaks_of_the_client(name: &HeaderName) -> bool {
+    *name == FORWARDED || name.as_str().starts_with("x-forwarded-") || name == "x-real-ip" || speaks_for_us(name)
+}
+
+fn speaks_for_us(name: &HeaderName) -> bool {
+    name.as_str().starts_with("x-gatepost-")
+}

@@ -1,0 +1,289 @@
+//! The gateway as a whole: its workers, the snapshot they serve by, and how both change and end.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use gatepost_config::model::{AccessLog, Listener, Model};
+use gatepost_net::{BindError, bind};
+use thiserror::Error;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+
+use crate::access_log::{LogWriter, Sink};
+use crate::clock::Clock;
+use crate::compile::Lasting;
+use crate::snapshot::{ListenKey, Snapshot};
+use crate::stats::{Stats, WorkerStats};
+use crate::worker::{Command, WorkerHandle};
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    shared: Arc<Shared>,
+    lasting: Lasting,
+    workers: Vec<WorkerHandle>,
+    /// The addresses listened on, and the address that the kernel made of each.
+    listening: HashMap<ListenKey, SocketAddr>,
+    access_log: AccessLog,
+    /// Outlives the workers, whose last records it writes.
+    log: LogWriter,
+    /// Snapshots that a request may still look at. Freed from here, so that no worker stalls on it.
+    retired: Vec<Arc<Snapshot>>,
+}
+
+/// What all threads of a gateway share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) clock: Clock,
+    pub(crate) id_seed: u64,
+    /// All workers, for handing connections over. Set once all run.
+    pub(crate) workers: OnceLock<Vec<(mpsc::Sender<Command>, Arc<WorkerStats>)>>,
+    stopping: AtomicBool,
+    /// Told whenever something ends while the gateway is stopping.
+    quieter: Notify,
+}
+
+/// A configuration could not be put in force. Nothing has changed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ApplyError {
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The access log cannot be opened.
+    #[error("cannot open the access log {}: {source}", path.display())]
+    AccessLog {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A thread cannot be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
+}
+
+impl Gateway {
+    /// Starts serving `model`.
+    ///
+    /// # Errors
+    /// See [`ApplyError`]; then nothing is left running.
+    pub async fn start(model: &Model) -> Result<Self, ApplyError> {
+        let stats = Arc::new(Stats::default());
+        let clock = Clock::start();
+        let sink = open_log(&model.log.access)?;
+        let log = LogWriter::start(sink, Arc::clone(&stats)).map_err(ApplyError::Thread)?;
+        let mut lasting = Lasting::default();
+        let count = worker_count(model);
+        let sockets = bind_all(model, &HashMap::new(), count)?;
+
+        let first = Arc::new(Snapshot::compile(model, &mut lasting, &stats, clock.now()));
+        stats.snapshot.store(first.number, Ordering::Relaxed);
+        let shared = Arc::new(Shared {
+            snapshot: Arc::new(ArcSwap::new(first)),
+            stats,
+            clock,
+            id_seed: id_seed(),
+            workers: OnceLock::new(),
+            stopping: AtomicBool::new(false),
+            quieter: Notify::new(),
+        });
+        let start = |number| WorkerHandle::start(number, Arc::clone(&shared), log.sender());
+        let workers = (0..count).map(start).collect::<io::Result<Vec<_>>>().map_err(ApplyError::Thread)?;
+        let known = workers.iter().map(|worker| (worker.commands.clone(), Arc::clone(&worker.stats)));
+        let _ = shared.workers.set(known.collect());
+
+        let mut gateway = Self {
+            shared,
+            lasting,
+            workers,
+            listening: HashMap::new(),
+            access_log: model.log.access.clone(),
+            log,
+            retired: Vec::new(),
+        };
+        gateway.listen(sockets).await;
+        Ok(gateway)
+    }
+
+    /// Puts `model` in force: the next request on any connection is served by it. Connections stay open, but on
+    /// listeners that it no longer has. Meters keep their debt. `[server]` is not looked at.
+    ///
+    /// # Errors
+    /// See [`ApplyError`].
+    pub async fn apply(&mut self, model: &Model) -> Result<(), ApplyError> {
+        let sink = open_log(&model.log.access).inspect_err(|_| self.refused())?;
+        let sockets = bind_all(model, &self.listening, self.workers.len()).inspect_err(|_| self.refused())?;
+
+        let Shared { stats, clock, .. } = &*self.shared;
+        let next = Arc::new(Snapshot::compile(model, &mut self.lasting, stats, clock.now()));
+        stats.snapshot.store(next.number, Ordering::Relaxed);
+        stats.reloads_applied.fetch_add(1, Ordering::Relaxed);
+        self.log.switch(sink);
+        self.access_log = model.log.access.clone();
+
+        let wanted: HashSet<ListenKey> = model.listeners.iter().flat_map(ListenKey::of).collect();
+        self.retired.push(self.shared.snapshot.swap(next));
+        self.listen(sockets).await;
+        self.unlisten(&wanted).await;
+        self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+        Ok(())
+    }
+
+    /// Counts a configuration that was refused before it came here.
+    pub fn refused(&self) {
+        self.shared.stats.reloads_refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The configured addresses, and the address that each really has.
+    pub fn addresses(&self) -> impl Iterator<Item = (SocketAddr, SocketAddr)> {
+        self.listening.iter().map(|(key, &actual)| (key.address, actual))
+    }
+
+    /// The addresses of one listener, as they really are.
+    #[must_use]
+    pub fn addresses_of(&self, listener: &Listener) -> Vec<SocketAddr> {
+        ListenKey::of(listener).filter_map(|key| self.listening.get(&key).copied()).collect()
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn stats(&self) -> &Arc<Stats> {
+        &self.shared.stats
+    }
+
+    /// From now on answers ask clients to go elsewhere; new connections are still served.
+    pub async fn leave(&self) {
+        self.shared.stopping.store(true, Ordering::Release);
+        self.tell_all(|| Command::Leave).await;
+    }
+
+    /// Stops: no new connection, then the end of every request under way, then the end of idle connections. What is not
+    /// over by `deadline` is cut.
+    pub async fn stop(mut self, deadline: Instant) {
+        self.leave().await;
+        for worker in &self.workers {
+            let (done, stopped) = oneshot::channel();
+            if worker.commands.send(Command::StopAccepting(done)).await.is_ok() {
+                // A worker that dies instead has stopped accepting too.
+                let _ = stopped.await;
+            }
+        }
+        let in_time = self.wait_until(deadline, |stats| stats.exchanges.load(Ordering::Acquire) == 0).await;
+        self.tell_all(|| Command::CloseIdle).await;
+        if in_time {
+            self.wait_until(deadline, |stats| stats.connections.load(Ordering::Acquire) == 0).await;
+        }
+        self.tell_all(|| Command::Quit).await;
+        for thread in self.workers.iter_mut().filter_map(|worker| worker.thread.take()) {
+            // Only a panic makes this an error, and that has been printed.
+            let _ = thread.join();
+        }
+    }
+
+    async fn listen(&mut self, sockets: Vec<Bound>) {
+        for Bound { key, address, listeners } in sockets {
+            self.listening.insert(key.clone(), address);
+            for (worker, listener) in self.workers.iter().zip(listeners) {
+                // A worker that is gone has said why.
+                let _ = worker.commands.send(Command::Listen(key.clone(), listener)).await;
+            }
+        }
+    }
+
+    async fn unlisten(&mut self, wanted: &HashSet<ListenKey>) {
+        let gone: Vec<ListenKey> = self.listening.keys().filter(|key| !wanted.contains(key)).cloned().collect();
+        for key in gone {
+            self.listening.remove(&key);
+            self.tell_all(|| Command::Unlisten(key.clone())).await;
+        }
+    }
+
+    async fn tell_all(&self, command: impl Fn() -> Command) {
+        for worker in &self.workers {
+            // A worker that is gone has said why.
+            let _ = worker.commands.send(command()).await;
+        }
+    }
+
+    /// Waits until `quiet` holds of every worker; whether it did by the deadline.
+    async fn wait_until(&self, deadline: Instant, quiet: impl Fn(&WorkerStats) -> bool) -> bool {
+        let all_quiet = async {
+            loop {
+                let mut told = std::pin::pin!(self.shared.quieter.notified());
+                told.as_mut().enable();
+                if self.workers.iter().all(|worker| quiet(&worker.stats)) {
+                    return;
+                }
+                told.await;
+            }
+        };
+        timeout_at(deadline, all_quiet).await.is_ok()
+    }
+}
+
+impl Shared {
+    /// Something ended: whoever waits for the end of everything looks again.
+    pub(crate) fn tell_if_quiet(&self) {
+        if self.stopping.load(Ordering::Acquire) {
+            self.quieter.notify_waiters();
+        }
+    }
+}
+
+/// A new address, bound once for each worker.
+struct Bound {
+    key: ListenKey,
+    address: SocketAddr,
+    listeners: Vec<TcpListener>,
+}
+
+/// Binds what `model` listens on and `listening` lacks.
+fn bind_all(
+    model: &Model,
+    listening: &HashMap<ListenKey, SocketAddr>,
+    workers: usize,
+) -> Result<Vec<Bound>, BindError> {
+    let keys = model.listeners.iter().flat_map(ListenKey::of).filter(|key| !listening.contains_key(key));
+    keys.map(|key| bind_for(key, workers)).collect()
+}
+
+/// Each worker gets a socket of its own; the first one decides what port 0 is.
+fn bind_for(key: ListenKey, workers: usize) -> Result<Bound, BindError> {
+    let first = bind(key.address)?;
+    let address = first.local_addr().map_err(|source| BindError { address: key.address, source })?;
+    let rest = (1..workers).map(|_| bind(address));
+    let listeners = std::iter::once(Ok(first)).chain(rest).collect::<Result<Vec<_>, _>>()?;
+    Ok(Bound { key, address, listeners })
+}
+
+fn open_log(log: &AccessLog) -> Result<Sink, ApplyError> {
+    Sink::open(log).map_err(|source| {
+        let path = match log {
+            AccessLog::File(path) => path.clone(),
+            AccessLog::Off | AccessLog::Stdout => "-".into(),
+        };
+        ApplyError::AccessLog { path, source }
+    })
+}
+
+fn worker_count(model: &Model) -> usize {
+    let cores = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    model.server.workers.map_or_else(cores, NonZeroUsize::get)
+}
+
+/// Where the ids of requests begin: another place in every run.
+fn id_seed() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    // The low bits of the time, moved up: a worker counts up from here without soon meeting another run's ids.
+    (now.as_micros() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}

@@ -1,0 +1,95 @@
+//! Which host a request is for.
+
+use std::borrow::Cow;
+
+use http::uri::Authority;
+
+use crate::rejection::Malformed;
+
+/// The host of a request without its port, in lower case.
+///
+/// # Errors
+/// It is no host: empty, with user information, or with characters that a host cannot have.
+pub(crate) fn host_name(host: &[u8]) -> Result<Cow<'_, str>, Malformed> {
+    let text = std::str::from_utf8(host).map_err(|_| Malformed::Host)?;
+    let name = name_of(text).ok_or(Malformed::Host)?;
+    Ok(if name.bytes().any(|byte| byte.is_ascii_uppercase()) { name.to_ascii_lowercase().into() } else { name.into() })
+}
+
+/// Cuts the port off, if what remains is a host (RFC 3986, 3.2.2) and the port a port.
+fn name_of(text: &str) -> Option<&str> {
+    let (name, port) = match text.strip_prefix('[') {
+        Some(literal) => {
+            let end = literal.find(']')?;
+            literal[..end].parse::<std::net::Ipv6Addr>().ok()?;
+            let (name, port) = text.split_at(end + 2);
+            (name, if port.is_empty() { None } else { Some(port.strip_prefix(':')?) })
+        }
+        None => match text.split_once(':') {
+            Some((name, port)) => (name, Some(port)),
+            None => (text, None),
+        },
+    };
+    let named = name.starts_with('[') || (!name.is_empty() && name.len() <= 255 && name.bytes().all(is_host_byte));
+    let ported = port.is_none_or(|port| port.len() <= 5 && port.parse::<u16>().is_ok() && !port.starts_with('+'));
+    (named && ported).then_some(name)
+}
+
+/// What host names are made of in practice: RFC 3986's `reg-name` without escapes and the delimiters that no name has.
+fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
+}
+
+/// Whether an absolute request target names the host that `Host` does (RFC 9112, 3.2.2).
+pub(crate) fn agrees(authority: &Authority, host: &[u8]) -> bool {
+    authority.as_str().as_bytes().eq_ignore_ascii_case(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_lose_their_port_and_their_capitals() {
+        for (host, name) in [
+            ("example.com", "example.com"),
+            ("Example.COM:8080", "example.com"),
+            ("192.0.2.1:80", "192.0.2.1"),
+            ("[2001:db8::1]", "[2001:db8::1]"),
+            ("[2001:DB8::1]:443", "[2001:db8::1]"),
+            ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+            ("a_b", "a_b"),
+        ] {
+            assert_eq!(host_name(host.as_bytes()).as_deref(), Ok(name), "{host}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_host_is_refused() {
+        for host in [
+            "",
+            ":80",
+            "a b",
+            "a,b",
+            "user@host",
+            "a/b",
+            "a:b",
+            "a:99999",
+            "a:+80",
+            "a:80:80",
+            "[::1",
+            "[::1]80",
+            "[x]",
+            "::1",
+            "a\u{e9}",
+            "a%2eb",
+            "a;b",
+            "a?b",
+            "a#b",
+            "a:",
+        ] {
+            let refused = host_name(host.as_bytes());
+            assert_eq!(refused, Err(Malformed::Host), "{host}");
+        }
+    }
+}

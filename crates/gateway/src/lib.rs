@@ -1,0 +1,39 @@
+//! The HTTP data plane.
+//!
+//! What it is: listeners, connections, and the way of a request from its head to the last byte of its answer: routing,
+//! admission, integrations, pools of connections to backends, the access log and the counters. What it is not: the
+//! configuration language (`gatepost-config`), and everything that is not on a request's way: signals, files that
+//! change, the admin listener (`gatepost`).
+//!
+//! A [`Gateway`] runs one data-plane thread a core. Each has its own listening sockets and its own connections to
+//! backends, so no request crosses threads. What a request is served by is an immutable snapshot, swapped whole by
+//! [`Gateway::apply`]; what must outlive it (buckets, counters, targets) is held beside it.
+//!
+//! Read `pipeline.rs` first: it is the way of one request, top to bottom.
+
+#![forbid(unsafe_code)]
+
+mod access_log;
+mod admission;
+mod body;
+mod clock;
+mod compile;
+mod connection;
+mod examples;
+mod forward;
+mod gateway;
+mod host;
+mod io;
+mod pipeline;
+mod record;
+mod rejection;
+mod request;
+mod router;
+mod snapshot;
+mod stats;
+mod worker;
+
+pub use examples::failed_examples;
+pub use gateway::{ApplyError, Gateway};
+pub use rejection::Reason;
+pub use stats::Stats;

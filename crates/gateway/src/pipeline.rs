@@ -1,0 +1,228 @@
+//! The way of one request, from its head to its answer. It reads top to bottom.
+//!
+//! ```text
+//! begin      open the record (written when the answer has ended)
+//! judge        sanitise   host, one form of the path, framing      else Rejection::Malformed
+//!              route      listener, host, API, path and method     else Rejection::NoRoute, …
+//!              admit      from, length, meters = Permit            else Rejection::…
+//! integrate  forward, respond or redirect; needs the Permit
+//! finish     the answer, or the rejection's
+//! ```
+//!
+//! Everything up to the [`Permit`] runs without waiting, so a refused request never yields its thread.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::header::{CONNECTION, EXPECT, HOST, HeaderName, LOCATION};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use crate::admission::{Meters, Permit, admit};
+use crate::body::{Answering, Exchange, RequestBody, ResponseBody};
+use crate::connection::Connection;
+use crate::forward::forward;
+use crate::record::{Ended, Record};
+use crate::rejection::{BadUpstream, Rejection};
+use crate::request::Facts;
+use crate::snapshot::{Action, Redirect, Respond, Route, below_base};
+
+/// Serves one request.
+pub(crate) async fn serve(
+    connection: Rc<Connection>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    let (mut parts, incoming) = request.into_parts();
+    let body = RequestBody::new(incoming, Rc::clone(&connection), parts.headers.contains_key(EXPECT));
+    let body_fits = body.can_be_discarded();
+    let mut exchange = begin(connection, &parts);
+
+    let mut spare = HeaderMap::new();
+    let outcome = match judge(&parts, &body, &mut exchange) {
+        Ok((permit, below)) => integrate(permit, &below, parts, body, &mut exchange).await,
+        Err(rejection) => {
+            // The connection reads what still comes of the body.
+            drop(body);
+            spare = std::mem::take(&mut parts.headers);
+            Err(rejection)
+        }
+    };
+    Ok(finish(outcome, body_fits, spare, exchange))
+}
+
+/// What of the path lies below the API's base path, in the one form.
+#[derive(Debug)]
+pub(crate) enum BelowBase {
+    /// Just what was received.
+    AsReceived,
+    /// Spelled anew, or with the base cut off.
+    Rewritten(String),
+}
+
+/// What an integration makes of a request.
+enum Answer {
+    Whole(Response<Bytes>),
+    Streamed(http::response::Parts, Answering),
+}
+
+fn begin(connection: Rc<Connection>, parts: &Parts) -> Exchange {
+    let record = Record {
+        id: connection.worker.next_id(),
+        at: SystemTime::now(),
+        started: Instant::now(),
+        took: Duration::ZERO,
+        listener: connection.site.name.borrow().clone(),
+        client: connection.client,
+        method: Some(parts.method.clone()),
+        host: Box::default(),
+        path: Box::default(),
+        route: None,
+        admitted: false,
+        reason: None,
+        detail: None,
+        status: None,
+        upstream: None,
+        attempts: 0,
+        upstream_took: None,
+        bytes_in: 0,
+        bytes_out: 0,
+        ended: Ended::Client,
+    };
+    Exchange::begin(connection, Box::new(record))
+}
+
+/// Finds the route and asks for admission. Takes from no meter before everything else has been passed.
+fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<(Permit, BelowBase), Rejection> {
+    let connection = Rc::clone(&exchange.connection);
+    let Parts { method, uri, headers, .. } = parts;
+    let facts = match Facts::read(connection.client, method, uri, headers, body.length()) {
+        Ok(facts) => facts,
+        Err(malformed) => {
+            let host = headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
+            exchange.note(|record| record.name(&String::from_utf8_lossy(host), uri.path()));
+            return Err(Rejection::Malformed(malformed));
+        }
+    };
+    exchange.note(|record| record.name(&facts.host, &facts.path));
+
+    let mut cache = connection.worker.snapshot.borrow_mut();
+    let listener = cache.load().listeners.get(&connection.site.key).ok_or(Rejection::ListenerGone)?;
+    let route = listener.route(&facts.host, &facts.path, facts.method)?;
+    exchange.note(|record| record.route = Some(Arc::clone(route)));
+
+    let permit = admit(&facts, route, Meters::Live(connection.worker.shared.clock))?;
+    exchange.note(|record| record.admitted = true);
+    let below = BelowBase::of(route, &facts.path, uri);
+    Ok((permit, below))
+}
+
+async fn integrate(
+    permit: Permit,
+    below: &BelowBase,
+    parts: Parts,
+    body: RequestBody,
+    exchange: &mut Exchange,
+) -> Result<Answer, Rejection> {
+    let route = Arc::clone(permit.route());
+    exchange.hold(permit);
+    match &route.action {
+        Action::Forward(to) => {
+            forward(to, &route, below, (parts, body), exchange).await.map(|(head, body)| Answer::Streamed(head, body))
+        }
+        Action::Respond(respond) => Ok(Answer::Whole(respond.answer())),
+        Action::Redirect(redirect) => redirect.answer(&route, below, &parts.uri).map(Answer::Whole),
+    }
+}
+
+/// The one place where an answer leaves.
+fn finish(
+    outcome: Result<Answer, Rejection>,
+    body_fits: bool,
+    spare: HeaderMap,
+    mut exchange: Exchange,
+) -> Response<ResponseBody> {
+    const DECISION: HeaderName = HeaderName::from_static("x-gatepost-decision");
+    let stopping = exchange.connection.site.is_leaving();
+    let mut closes = stopping;
+    let response = match outcome {
+        Ok(Answer::Streamed(head, answering)) => {
+            exchange.note(|record| record.status = Some(head.status));
+            Response::from_parts(head, ResponseBody::streamed(answering, exchange))
+        }
+        Ok(Answer::Whole(response)) => {
+            closes |= !body_fits;
+            exchange.note(|record| record.status = Some(response.status()));
+            let (head, bytes) = response.into_parts();
+            Response::from_parts(head, ResponseBody::whole(bytes, exchange))
+        }
+        Err(rejection) => {
+            closes |= !body_fits || rejection.closes();
+            let (mut head, bytes) = rejection.answer(spare).into_parts();
+            exchange.note(|record| {
+                record.reason = Some(rejection.reason());
+                record.detail = rejection.detail();
+                record.status = Some(head.status);
+                head.headers.insert(DECISION, record.id.header());
+            });
+            Response::from_parts(head, ResponseBody::whole(bytes, exchange))
+        }
+    };
+    if closes { closing(response) } else { response }
+}
+
+fn closing(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+impl BelowBase {
+    fn of(route: &Route, path: &str, uri: &Uri) -> Self {
+        let below = below_base(&route.api.base, path).unwrap_or(path);
+        if below == uri.path() { Self::AsReceived } else { Self::Rewritten(below.to_owned()) }
+    }
+
+    /// The path, given the request target it was received in.
+    pub(crate) fn path<'p>(&'p self, received: &'p Uri) -> &'p str {
+        match self {
+            Self::AsReceived => received.path(),
+            Self::Rewritten(path) => path,
+        }
+    }
+}
+
+impl Respond {
+    fn answer(&self) -> Response<Bytes> {
+        let mut response = Response::new(self.body.clone());
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers.clone();
+        response
+    }
+}
+
+impl Redirect {
+    /// The query goes along, unless the new location has one of its own.
+    fn answer(&self, route: &Route, below: &BelowBase, uri: &Uri) -> Result<Response<Bytes>, Rejection> {
+        let mut to = route.fill(&self.to, below.path(uri));
+        if to.starts_with("//") {
+            // A parameter that begins with a slash must not name another host.
+            to.replace_range(1..2, "%2F");
+        }
+        if let Some(query) = uri.query()
+            && !to.contains('?')
+        {
+            to.push('?');
+            to.push_str(query);
+        }
+        // What a request target may hold a header value may hold too, so this is never the error.
+        let location = HeaderValue::try_from(to).map_err(|_| Rejection::BadUpstream(BadUpstream::Location))?;
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = self.status;
+        response.headers_mut().insert(LOCATION, location);
+        Ok(response)
+    }
+}

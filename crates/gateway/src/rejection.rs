@@ -1,0 +1,313 @@
+//! Why a request was not served, and the one place that turns reasons into answers.
+
+use bytes::Bytes;
+use gatepost_config::path::PathError;
+use gatepost_meter::{Exceeded, Law};
+use gatepost_net::DialError;
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use thiserror::Error;
+
+/// A request that is not served: every reason there is.
+#[derive(Debug)]
+pub(crate) enum Rejection {
+    /// Two readers could take it for two different requests.
+    Malformed(Malformed),
+    /// The address it came in on is no longer listened on.
+    ListenerGone,
+    /// No route of any API matches.
+    NoRoute,
+    /// The path is known, the method is not.
+    MethodNotAllowed {
+        /// The methods that are, as the `Allow` header lists them.
+        allow: HeaderValue,
+    },
+    /// `from` does not list the client's address, or `except` takes it out.
+    AddressNotListed,
+    /// The body is longer than `max_body`.
+    BodyTooLarge,
+    /// As many requests as `parallel` permits are under way.
+    Busy,
+    /// A throttle has no token left.
+    Throttled(Exceeded),
+    /// The body stopped coming.
+    BodyStalled,
+    /// The body ended early or its chunks make no sense.
+    BodyBroken,
+    /// No target could be connected to.
+    Dial(DialError),
+    /// The target hung up or answered nonsense.
+    BadUpstream(BadUpstream),
+    /// The target did not answer in time.
+    UpstreamTimeout,
+}
+
+/// What makes a request malformed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(crate) enum Malformed {
+    /// No `Host`, more than one, or one that is no host.
+    #[error("no `Host`, more than one, or one that is no host")]
+    Host,
+    /// The request target and `Host` name different hosts.
+    #[error("the request target and `Host` name different hosts")]
+    Authority,
+    /// `Transfer-Encoding` is anything but exactly `chunked`.
+    #[error("`Transfer-Encoding` is not exactly `chunked`")]
+    TransferEncoding,
+    /// The path has no one form.
+    #[error(transparent)]
+    Path(PathError),
+    /// A method that a gateway cannot serve: CONNECT.
+    #[error("CONNECT is for proxies")]
+    Method,
+}
+
+/// What a target did wrong.
+#[derive(Debug, Error)]
+pub(crate) enum BadUpstream {
+    /// It hung up, or what it sent is no HTTP.
+    #[error("{0}")]
+    Http(hyper::Error),
+    /// It changed to a protocol that nobody had asked for.
+    #[error("it changed to a protocol that nobody had asked for")]
+    UnaskedUpgrade,
+    /// A redirect's location came out as no header value.
+    #[error("the location is no header value")]
+    Location,
+}
+
+/// The stable name of a reason, for logs and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Reason {
+    /// Not served: two readers could take it for two different requests, or it is no HTTP.
+    Malformed,
+    /// Not served: the request line or the headers are longer, or more, than the limits.
+    HeadersTooLarge,
+    /// Not served: the headers did not come in time.
+    HeaderTimeout,
+    /// Not served: the listener was removed.
+    ListenerGone,
+    /// Not served: no route.
+    NoRoute,
+    /// Not served: no route for this method.
+    MethodNotAllowed,
+    /// Not served: the client's address is not listed.
+    AddressNotListed,
+    /// Not served: the body is too long.
+    BodyTooLarge,
+    /// Not served: `parallel` is used up.
+    Busy,
+    /// Not served: throttled.
+    Throttled,
+    /// Admitted, then failed: the body stopped coming.
+    BodyStalled,
+    /// Admitted, then failed: the body makes no sense.
+    BodyBroken,
+    /// Admitted, then failed: no target could be connected to.
+    Unreachable,
+    /// Admitted, then failed: the target lies outside `networks`.
+    Fenced,
+    /// Admitted, then failed: the target hung up or answered nonsense.
+    BadUpstream,
+    /// Admitted, then failed: the target did not answer in time.
+    UpstreamTimeout,
+}
+
+impl Reason {
+    /// All reasons, in the order of their discriminants.
+    pub const ALL: [Self; 16] = [
+        Self::Malformed,
+        Self::HeadersTooLarge,
+        Self::HeaderTimeout,
+        Self::ListenerGone,
+        Self::NoRoute,
+        Self::MethodNotAllowed,
+        Self::AddressNotListed,
+        Self::BodyTooLarge,
+        Self::Busy,
+        Self::Throttled,
+        Self::BodyStalled,
+        Self::BodyBroken,
+        Self::Unreachable,
+        Self::Fenced,
+        Self::BadUpstream,
+        Self::UpstreamTimeout,
+    ];
+
+    /// Its name in logs and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::HeadersTooLarge => "headers_too_large",
+            Self::HeaderTimeout => "header_timeout",
+            Self::ListenerGone => "listener_gone",
+            Self::NoRoute => "no_route",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::AddressNotListed => "address_not_listed",
+            Self::BodyTooLarge => "body_too_large",
+            Self::Busy => "busy",
+            Self::Throttled => "throttled",
+            Self::BodyStalled => "body_stalled",
+            Self::BodyBroken => "body_broken",
+            Self::Unreachable => "unreachable",
+            Self::Fenced => "fenced",
+            Self::BadUpstream => "bad_upstream",
+            Self::UpstreamTimeout => "upstream_timeout",
+        }
+    }
+}
+
+impl Rejection {
+    /// The name of this reason.
+    #[must_use]
+    pub(crate) fn reason(&self) -> Reason {
+        match self {
+            Self::Malformed(_) => Reason::Malformed,
+            Self::ListenerGone => Reason::ListenerGone,
+            Self::NoRoute => Reason::NoRoute,
+            Self::MethodNotAllowed { .. } => Reason::MethodNotAllowed,
+            Self::AddressNotListed => Reason::AddressNotListed,
+            Self::BodyTooLarge => Reason::BodyTooLarge,
+            Self::Busy => Reason::Busy,
+            Self::Throttled(_) => Reason::Throttled,
+            Self::BodyStalled => Reason::BodyStalled,
+            Self::BodyBroken => Reason::BodyBroken,
+            Self::Dial(DialError::Fenced { .. }) => Reason::Fenced,
+            Self::Dial(_) => Reason::Unreachable,
+            Self::BadUpstream(_) => Reason::BadUpstream,
+            Self::UpstreamTimeout => Reason::UpstreamTimeout,
+        }
+    }
+
+    /// The status that the client sees.
+    #[must_use]
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::Malformed(_) | Self::BodyBroken => StatusCode::BAD_REQUEST,
+            Self::AddressNotListed => StatusCode::FORBIDDEN,
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BodyStalled => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Dial(_) | Self::BadUpstream(_) => StatusCode::BAD_GATEWAY,
+            Self::ListenerGone | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// Whether the connection must not carry another request: what follows on it cannot be trusted, or is not wanted.
+    #[must_use]
+    pub(crate) fn closes(&self) -> bool {
+        matches!(self, Self::Malformed(_) | Self::BodyBroken | Self::BodyStalled | Self::ListenerGone)
+    }
+
+    /// What only the owner is told, in the log.
+    pub(crate) fn detail(&self) -> Option<String> {
+        match self {
+            Self::Malformed(malformed) => Some(malformed.to_string()),
+            Self::Dial(error) => Some(error.to_string()),
+            Self::BadUpstream(what) => Some(what.to_string()),
+            Self::ListenerGone
+            | Self::NoRoute
+            | Self::MethodNotAllowed { .. }
+            | Self::AddressNotListed
+            | Self::BodyTooLarge
+            | Self::Busy
+            | Self::Throttled(_)
+            | Self::BodyStalled
+            | Self::BodyBroken
+            | Self::UpstreamTimeout => None,
+        }
+    }
+
+    /// The answer: one body a status, and no reason in it. `headers` are overwritten; they spare an allocation.
+    pub(crate) fn answer(&self, mut headers: HeaderMap) -> Response<Bytes> {
+        let status = self.status();
+        headers.clear();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if self.closes() {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        match self {
+            Self::MethodNotAllowed { allow } => {
+                headers.insert(ALLOW, allow.clone());
+            }
+            Self::Throttled(exceeded) => tell_limit(&mut headers, exceeded),
+            Self::Busy => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Self::Malformed(_)
+            | Self::ListenerGone
+            | Self::NoRoute
+            | Self::AddressNotListed
+            | Self::BodyTooLarge
+            | Self::BodyStalled
+            | Self::BodyBroken
+            | Self::Dial(_)
+            | Self::BadUpstream(_)
+            | Self::UpstreamTimeout => {}
+        }
+        let mut response = Response::new(body(status));
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
+    }
+}
+
+/// `Retry-After`, and the fields of draft-ietf-httpapi-ratelimit-headers-10.
+fn tell_limit(headers: &mut HeaderMap, exceeded: &Exceeded) {
+    const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+    const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+    let Exceeded { retry_after, law } = exceeded;
+    let seconds = whole_seconds(retry_after.as_nanos());
+    headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    if let Ok(policy) = HeaderValue::try_from(policy_of(*law)) {
+        headers.insert(POLICY, policy);
+    }
+    if let Ok(limit) = HeaderValue::try_from(format!("\"default\";r=0;t={seconds}")) {
+        headers.insert(LIMIT, limit);
+    }
+}
+
+/// A bucket as a quota policy: the burst, in the time that an empty bucket takes to fill.
+fn policy_of(law: Law) -> String {
+    format!("\"default\";q={};w={}", law.burst(), whole_seconds(law.fills_in().as_nanos()))
+}
+
+/// Rounded up, at least one: a client that waits so long finds a token.
+fn whole_seconds(nanoseconds: u128) -> u64 {
+    u64::try_from(nanoseconds.div_ceil(1_000_000_000)).unwrap_or(u64::MAX).max(1)
+}
+
+/// One body a status.
+fn body(status: StatusCode) -> Bytes {
+    Bytes::from_static(match status.as_u16() {
+        400 => br#"{"message":"Bad Request"}"#,
+        403 => br#"{"message":"Forbidden"}"#,
+        404 => br#"{"message":"Not Found"}"#,
+        405 => br#"{"message":"Method Not Allowed"}"#,
+        408 => br#"{"message":"Request Timeout"}"#,
+        413 => br#"{"message":"Payload Too Large"}"#,
+        429 => br#"{"message":"Too Many Requests"}"#,
+        502 => br#"{"message":"Bad Gateway"}"#,
+        503 => br#"{"message":"Service Unavailable"}"#,
+        504 => br#"{"message":"Gateway Timeout"}"#,
+        _ => br#"{"message":"Error"}"#,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_reasons_is_in_the_order_of_its_indices() {
+        for (index, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index, "{}", reason.name());
+        }
+    }
+}

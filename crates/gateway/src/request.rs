@@ -1,0 +1,77 @@
+//! What a request says, once: its host, its path in the one form, its length. What two readers could take for two
+//! different requests ends here.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use gatepost_config::path::one_form;
+use http::header::{HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, Method, Uri};
+
+use crate::host::{agrees, host_name};
+use crate::rejection::Malformed;
+
+/// The facts of a request that routing and admission judge by.
+#[derive(Debug)]
+pub(crate) struct Facts<'r> {
+    /// The client's address, IPv4-mapped IPv6 folded.
+    pub(crate) client: IpAddr,
+    /// The method.
+    pub(crate) method: &'r Method,
+    /// The host without its port, in lower case.
+    pub(crate) host: Cow<'r, str>,
+    /// The path in the one form, with the base path.
+    pub(crate) path: Cow<'r, str>,
+    /// The length of the body in bytes, if it is told in advance.
+    pub(crate) length: Option<u64>,
+}
+
+impl<'r> Facts<'r> {
+    /// Reads the facts off a request's head.
+    ///
+    /// # Errors
+    /// The head is ambiguous, see [`Malformed`].
+    pub(crate) fn read(
+        client: IpAddr,
+        method: &'r Method,
+        uri: &'r Uri,
+        headers: &'r HeaderMap,
+        length: Option<u64>,
+    ) -> Result<Self, Malformed> {
+        // A tunnel is not a request to an API, and its target has no path.
+        if *method == Method::CONNECT {
+            return Err(Malformed::Method);
+        }
+        require_plain_framing(headers)?;
+        let host = only_host(headers)?;
+        if uri.authority().is_some_and(|authority| !agrees(authority, host)) {
+            return Err(Malformed::Authority);
+        }
+        Ok(Self {
+            client,
+            method,
+            host: host_name(host)?,
+            path: one_form(uri.path()).map_err(Malformed::Path)?,
+            length,
+        })
+    }
+}
+
+/// hyper takes any list that ends in `chunked`; whoever stands behind us might not.
+fn require_plain_framing(headers: &HeaderMap) -> Result<(), Malformed> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes() == b"chunked" => Ok(()),
+        (Some(_), _) => Err(Malformed::TransferEncoding),
+    }
+}
+
+/// Exactly one, in HTTP/1.0 too.
+fn only_host(headers: &HeaderMap) -> Result<&[u8], Malformed> {
+    let mut hosts = headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => Ok(host.as_bytes()),
+        (Some(_), Some(_)) | (None, _) => Err(Malformed::Host),
+    }
+}

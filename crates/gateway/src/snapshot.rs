@@ -1,0 +1,245 @@
+//! What a configuration compiles to, and what a request is served by.
+//!
+//! A snapshot never changes: a reload makes a new one and swaps it in. What must live on (buckets, slots, counters,
+//! targets) is held outside, in [`Lasting`], under stable names, and only pointed to from here.
+//!
+//! [`Lasting`]: crate::compile::Lasting
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use gatepost_config::model::{HostHeader, Limits, RouteMatcher, Template};
+use gatepost_meter::{Bucket, Slots};
+use gatepost_net::{Destination, PrefixSet};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use crate::rejection::Rejection;
+use crate::router::{Miss, Router};
+use crate::stats::{Durations, ListenerStats, RouteStats};
+
+/// A whole compiled configuration.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    /// Counted from 1 at start.
+    pub(crate) number: u64,
+    pub(crate) listeners: HashMap<ListenKey, Arc<Listener>>,
+}
+
+/// An address as it was configured: what a listening socket is known by across reloads.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct ListenKey {
+    /// The address, its port 0 if the kernel is to choose.
+    pub(crate) address: SocketAddr,
+    /// Port 0 of two listeners is two addresses; of a fixed port the listener's name may change freely.
+    pub(crate) owner: Option<Arc<str>>,
+}
+
+/// A listener and the APIs that answer on it.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    pub(crate) name: Arc<str>,
+    pub(crate) limits: Limits,
+    pub(crate) stats: Arc<ListenerStats>,
+    pub(crate) hosts: Hosts,
+}
+
+/// APIs by host. Of each host, the longest base path first.
+#[derive(Debug, Default)]
+pub(crate) struct Hosts {
+    pub(crate) exact: HashMap<Box<str>, Vec<Arc<Api>>>,
+    /// `*.` hosts without the star, so `.example.com`; the longest first.
+    pub(crate) below: Vec<(Box<str>, Vec<Arc<Api>>)>,
+    pub(crate) any: Vec<Arc<Api>>,
+}
+
+/// An API: a base path and its routes.
+#[derive(Debug)]
+pub(crate) struct Api {
+    pub(crate) base: Arc<str>,
+    pub(crate) router: Router<Arc<Route>>,
+}
+
+/// What the routes of an API have in common.
+#[derive(Debug)]
+pub(crate) struct ApiNames {
+    pub(crate) id: Arc<str>,
+    pub(crate) stage: Arc<str>,
+    pub(crate) base: Arc<str>,
+    pub(crate) durations: Arc<Durations>,
+}
+
+/// A route, ready to judge and serve requests.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) api: Arc<ApiNames>,
+    pub(crate) key: Arc<str>,
+    pub(crate) matcher: RouteMatcher,
+    pub(crate) entry: Entry,
+    /// The route's buckets, then its API's.
+    pub(crate) buckets: Vec<Arc<Bucket>>,
+    pub(crate) parallel: Option<Parallel>,
+    pub(crate) max_body: u64,
+    pub(crate) action: Action,
+    pub(crate) stats: Arc<RouteStats>,
+}
+
+/// How many requests of a route may be under way.
+#[derive(Debug)]
+pub(crate) struct Parallel {
+    pub(crate) slots: Arc<Slots>,
+    pub(crate) cap: usize,
+}
+
+/// Who may enter.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    Open,
+    From { from: Addresses, except: Addresses },
+}
+
+/// Some address sets together.
+#[derive(Debug)]
+pub(crate) struct Addresses(pub(crate) Vec<Arc<PrefixSet>>);
+
+/// What happens to an admitted request.
+#[derive(Debug)]
+pub(crate) enum Action {
+    Forward(Forward),
+    Respond(Respond),
+    Redirect(Redirect),
+}
+
+/// Sending on to a backend.
+#[derive(Debug)]
+pub(crate) struct Forward {
+    pub(crate) targets: Targets,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) path: Option<Template>,
+    pub(crate) host: HostHeader,
+    pub(crate) set: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) remove: Vec<HeaderName>,
+    pub(crate) retries: u32,
+}
+
+/// The targets of an upstream, taken in turn.
+#[derive(Debug)]
+pub(crate) struct Targets {
+    pub(crate) all: Vec<Arc<Target>>,
+    /// Shared by all that use the upstream, and across reloads.
+    pub(crate) turn: Arc<AtomicUsize>,
+}
+
+/// One backend.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// Unique in this run of the gateway, the same as long as the destination is.
+    pub(crate) id: u64,
+    pub(crate) destination: Destination,
+    /// What its own `Host` is.
+    pub(crate) host: HeaderValue,
+    /// What the log calls it: `host:port`.
+    pub(crate) label: Arc<str>,
+}
+
+/// Answering without a backend.
+#[derive(Debug)]
+pub(crate) struct Respond {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+/// Sending the client elsewhere.
+#[derive(Debug)]
+pub(crate) struct Redirect {
+    pub(crate) to: Template,
+    pub(crate) status: StatusCode,
+}
+
+impl Listener {
+    /// The route for a request: host, then base path, then path and method. No fallback between APIs.
+    ///
+    /// # Errors
+    /// [`Rejection::NoRoute`] or [`Rejection::MethodNotAllowed`].
+    pub(crate) fn route(&self, host: &str, path: &str, method: &http::Method) -> Result<&Arc<Route>, Rejection> {
+        let (api, rest) = self
+            .hosts
+            .of(host)
+            .iter()
+            .find_map(|api| below_base(&api.base, path).map(|rest| (api, rest)))
+            .ok_or(Rejection::NoRoute)?;
+        api.router.find(method, rest).map_err(|miss| match miss {
+            Miss::Path => Rejection::NoRoute,
+            Miss::Method(allow) => Rejection::MethodNotAllowed { allow },
+        })
+    }
+}
+
+impl Hosts {
+    fn of(&self, host: &str) -> &[Arc<Api>] {
+        if let Some(apis) = self.exact.get(host) {
+            return apis;
+        }
+        let below = self.below.iter().find(|(suffix, _)| host.len() > suffix.len() && host.ends_with(&**suffix));
+        below.map_or(&self.any, |(_, apis)| apis)
+    }
+}
+
+/// What of `path` lies below `base`, by whole segments; the base itself is `/`.
+pub(crate) fn below_base<'p>(base: &str, path: &'p str) -> Option<&'p str> {
+    match path.strip_prefix(base)? {
+        "" => Some("/"),
+        rest => rest.starts_with('/').then_some(rest),
+    }
+}
+
+impl Addresses {
+    pub(crate) fn contain(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|set| set.contains(address))
+    }
+}
+
+impl Targets {
+    /// The target whose turn it is.
+    pub(crate) fn next(&self) -> &Arc<Target> {
+        let turn = if self.all.len() == 1 { 0 } else { self.turn.fetch_add(1, Ordering::Relaxed) };
+        &self.all[turn % self.all.len()]
+    }
+}
+
+impl Route {
+    /// The raw value of the route's parameter with this index, in a path below the base that the route matches.
+    pub(crate) fn parameter<'p>(&self, index: usize, path: &'p str) -> Option<&'p str> {
+        use gatepost_config::model::Segment;
+        let RouteMatcher::Path { segments, .. } = &self.matcher else {
+            return None;
+        };
+        let (position, segment) = segments
+            .iter()
+            .enumerate()
+            .filter(|(_, segment)| matches!(segment, Segment::Parameter(_) | Segment::Greedy(_)))
+            .nth(index)?;
+        let pieces = path.strip_prefix('/')?;
+        match segment {
+            Segment::Greedy(_) => pieces.splitn(position + 1, '/').last(),
+            Segment::Static(_) | Segment::Parameter(_) => pieces.split('/').nth(position),
+        }
+    }
+
+    /// Fills a template in from a path below the base that the route matches.
+    pub(crate) fn fill(&self, template: &Template, path: &str) -> String {
+        use gatepost_config::model::TemplatePart;
+        template
+            .0
+            .iter()
+            .map(|part| match part {
+                TemplatePart::Text(text) => text,
+                TemplatePart::Parameter(index) => self.parameter(*index, path).unwrap_or_default(),
+            })
+            .collect()
+    }
+}

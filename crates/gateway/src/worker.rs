@@ -1,0 +1,419 @@
+//! A data-plane thread: its listeners, its connections, its pools. What it has it shares with nobody.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Waker;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Cache};
+use gatepost_config::model::Limits;
+use gatepost_meter::Slot;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::spawn_local;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+use crate::access_log::LogSender;
+use crate::connection;
+use crate::forward::pool::Pools;
+use crate::gateway::Shared;
+use crate::record::{Record, RequestId};
+use crate::snapshot::{ListenKey, Snapshot};
+use crate::stats::WorkerStats;
+
+/// What a worker is told.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Accept connections here.
+    Listen(ListenKey, StdListener),
+    /// Stop accepting here, serve what is open to the end of its request, and close it.
+    Unlisten(ListenKey),
+    /// Serve this connection, which another worker accepted.
+    Adopt(ListenKey, StdStream, SocketAddr),
+    /// From now on answers close their connection.
+    Leave,
+    /// Stop accepting everywhere, once what the kernel holds has been taken; then tell.
+    StopAccepting(oneshot::Sender<()>),
+    /// Close what is idle.
+    CloseIdle,
+    /// Drop everything.
+    Quit,
+}
+
+/// A worker as the rest of the gateway knows it.
+#[derive(Debug)]
+pub(crate) struct WorkerHandle {
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) stats: Arc<WorkerStats>,
+    pub(crate) thread: Option<JoinHandle<()>>,
+}
+
+/// A data-plane thread's own state.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) snapshot: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
+    pub(crate) pools: Rc<Pools>,
+    log: LogSender,
+    stats: Arc<WorkerStats>,
+    sites: RefCell<HashMap<ListenKey, Rc<Site>>>,
+    next_id: Cell<u64>,
+}
+
+/// A listening address on one worker, and the connections that came in there.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) key: ListenKey,
+    /// The listener's name as the last snapshot had it.
+    pub(crate) name: RefCell<Arc<str>>,
+    pub(crate) limits: Cell<Limits>,
+    stage: Cell<Stage>,
+    stop_accepting: Notify,
+    members: RefCell<Members>,
+}
+
+/// How far a site is on its way out. Never goes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Open,
+    /// Answers close their connection.
+    Leaving,
+    /// Idle connections are closed too.
+    Closing,
+}
+
+/// How to wake the connections of a site.
+#[derive(Debug, Default)]
+struct Members {
+    wakers: HashMap<u64, Option<Waker>>,
+    next: u64,
+}
+
+/// A connection's place among the members of its site; left when dropped.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    site: Weak<Site>,
+    number: u64,
+    kept: bool,
+}
+
+/// A worker with so many connections more than the least loaded one hands new ones over.
+const IMBALANCE: usize = 8;
+
+/// How often a worker looks after itself: lets an old snapshot go, sweeps its pools, measures its lag.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How long accepting pauses when the process has no file descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Commands that may wait. Only handed-over connections come in numbers, and those are kept when it is full.
+const COMMANDS: usize = 1024;
+
+impl WorkerHandle {
+    /// Starts worker `number`.
+    pub(crate) fn start(number: usize, shared: Arc<Shared>, log: LogSender) -> std::io::Result<Self> {
+        let (commands, received) = mpsc::channel(COMMANDS);
+        let stats = shared.stats.add_worker();
+        let thread = {
+            let stats = Arc::clone(&stats);
+            let runtime = Builder::new_current_thread();
+            thread::Builder::new()
+                .name(format!("worker-{number}"))
+                .spawn(move || run(runtime, number, shared, log, stats, received))?
+        };
+        Ok(Self { commands, stats, thread: Some(thread) })
+    }
+}
+
+fn run(
+    mut runtime: Builder,
+    number: usize,
+    shared: Arc<Shared>,
+    log: LogSender,
+    stats: Arc<WorkerStats>,
+    commands: mpsc::Receiver<Command>,
+) {
+    let runtime = match runtime.enable_all().build_local(LocalOptions::default()) {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            // Its commands' receiver is dropped, which whoever sends the first command finds out.
+            tracing::error!(%error, number, "a worker cannot start");
+            return;
+        }
+    };
+    let worker = Rc::new(Worker {
+        snapshot: RefCell::new(Cache::new(Arc::clone(&shared.snapshot))),
+        pools: Rc::default(),
+        log,
+        stats,
+        sites: RefCell::default(),
+        // Far apart, so that the ids of two workers never meet.
+        next_id: Cell::new(shared.id_seed.wrapping_add((number as u64) << 48)),
+        shared,
+    });
+    runtime.block_on(worker.obey(commands));
+}
+
+impl Worker {
+    async fn obey(self: Rc<Self>, mut commands: mpsc::Receiver<Command>) {
+        let _ticking = spawn_local(Rc::clone(&self).tick());
+        while let Some(command) = commands.recv().await {
+            match command {
+                Command::Listen(key, listener) => self.listen(key, listener),
+                Command::Unlisten(key) => {
+                    if let Some(site) = self.sites.borrow_mut().remove(&key) {
+                        site.stop_accepting.notify_one();
+                        site.advance(Stage::Closing);
+                    }
+                }
+                Command::Adopt(key, stream, peer) => self.adopt(&key, stream, peer),
+                Command::Leave => self.advance(Stage::Leaving),
+                Command::StopAccepting(done) => {
+                    for site in self.sites.borrow().values() {
+                        site.stop_accepting.notify_one();
+                    }
+                    // Accepting tasks run before this one is polled again; then they have taken what was waiting.
+                    tokio::task::yield_now().await;
+                    let _ = done.send(());
+                }
+                Command::CloseIdle => self.advance(Stage::Closing),
+                Command::Quit => return,
+            }
+        }
+    }
+
+    fn advance(&self, stage: Stage) {
+        for site in self.sites.borrow().values() {
+            site.advance(stage);
+        }
+    }
+
+    fn listen(self: &Rc<Self>, key: ListenKey, listener: StdListener) {
+        match TcpListener::from_std(listener) {
+            Ok(listener) => {
+                let site = self.site(key);
+                spawn_local(Rc::clone(self).accept(site, listener));
+            }
+            Err(error) => tracing::error!(%error, "a listening socket cannot be used"),
+        }
+    }
+
+    /// The site of `key`, made if it is new.
+    fn site(&self, key: ListenKey) -> Rc<Site> {
+        let mut sites = self.sites.borrow_mut();
+        let made = sites.entry(key).or_insert_with_key(|key| Rc::new(Site::new(key.clone())));
+        made.refresh(self.snapshot.borrow_mut().load());
+        Rc::clone(made)
+    }
+
+    /// Accepts until told to stop, then takes what the kernel still holds: those clients have connected.
+    async fn accept(self: Rc<Self>, site: Rc<Site>, listener: TcpListener) {
+        loop {
+            tokio::select! {
+                biased;
+                () = site.stop_accepting.notified() => break,
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, peer)) => self.place(&site, stream, peer),
+                    Err(error) => pause_after(&error).await,
+                },
+            }
+        }
+        let mut waiting = futures_util::FutureExt::now_or_never(listener.accept());
+        while let Some(Ok((stream, peer))) = waiting {
+            self.place(&site, stream, peer);
+            waiting = futures_util::FutureExt::now_or_never(listener.accept());
+        }
+    }
+
+    /// Keeps an accepted connection, or hands it to a worker that has far fewer.
+    fn place(self: &Rc<Self>, site: &Rc<Site>, stream: TcpStream, peer: SocketAddr) {
+        let Some(other) = self.less_loaded() else {
+            return self.serve(site, stream, peer);
+        };
+        let Ok(stream) = stream.into_std() else { return };
+        if let Err(refused) = other.try_send(Command::Adopt(site.key.clone(), stream, peer))
+            && let Command::Adopt(_, stream, peer) = refused.into_inner()
+            && let Ok(stream) = TcpStream::from_std(stream)
+        {
+            self.serve(site, stream, peer);
+        }
+    }
+
+    fn less_loaded(&self) -> Option<&mpsc::Sender<Command>> {
+        let workers = self.shared.workers.get()?;
+        let mine = self.stats.connections.load(Ordering::Relaxed);
+        let connections = |stats: &WorkerStats| stats.connections.load(Ordering::Relaxed);
+        let (other, least) =
+            workers.iter().map(|(commands, stats)| (commands, connections(stats))).min_by_key(|(_, count)| *count)?;
+        (mine > least + IMBALANCE).then_some(other)
+    }
+
+    fn adopt(self: &Rc<Self>, key: &ListenKey, stream: StdStream, peer: SocketAddr) {
+        // A listener that is gone by now was not when the client connected; but nobody could answer for it any more.
+        let Some(site) = self.sites.borrow().get(key).cloned() else { return };
+        if let Ok(stream) = TcpStream::from_std(stream) {
+            self.serve(&site, stream, peer);
+        }
+    }
+
+    fn serve(self: &Rc<Self>, site: &Rc<Site>, stream: TcpStream, peer: SocketAddr) {
+        site.refresh(self.snapshot.borrow_mut().load());
+        let Some(slot) = self.enter(site) else { return };
+        if connection::prepare(&stream).is_err() {
+            // The client is gone already.
+            return;
+        }
+        let (worker, site) = (Rc::clone(self), Rc::clone(site));
+        spawn_local(async move {
+            worker.stats.connections.fetch_add(1, Ordering::Relaxed);
+            let shared = Arc::clone(&worker.shared);
+            let stats = Arc::clone(&worker.stats);
+            connection::serve(worker, site, stream, peer, slot).await;
+            stats.connections.fetch_sub(1, Ordering::Relaxed);
+            shared.tell_if_quiet();
+        });
+    }
+
+    /// A place among the listener's connections, unless they are too many.
+    fn enter(&self, site: &Site) -> Option<Slot> {
+        let mut cache = self.snapshot.borrow_mut();
+        let listener = cache.load().listeners.get(&site.key)?;
+        let slot = listener.stats.connections.enter(listener.limits.connections);
+        if slot.is_none() {
+            listener.stats.turned_away.fetch_add(1, Ordering::Relaxed);
+        }
+        slot
+    }
+
+    async fn tick(self: Rc<Self>) {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let due = ticks.tick().await;
+            let lag = Instant::now().saturating_duration_since(due);
+            self.stats.lag.store(u64::try_from(lag.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+            // An idle worker must not keep an old snapshot alive.
+            self.snapshot.borrow_mut().load();
+            self.pools.sweep(Instant::now());
+        }
+    }
+
+    // === what requests need ===
+
+    pub(crate) fn next_id(&self) -> RequestId {
+        let id = self.next_id.get();
+        self.next_id.set(id.wrapping_add(1));
+        RequestId::of(id)
+    }
+
+    pub(crate) fn begin_exchange(&self) {
+        self.stats.exchanges.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn end_exchange(&self) {
+        self.stats.exchanges.fetch_sub(1, Ordering::Relaxed);
+        self.shared.tell_if_quiet();
+    }
+
+    /// Counts a request that has ended, and logs it.
+    pub(crate) fn finish(&self, record: Box<Record>) {
+        let stats = record.route.as_ref().map_or(&self.shared.stats.unrouted, |route| &route.stats);
+        stats.count(record.reason, record.status, (record.bytes_in, record.bytes_out));
+        if let Some(route) = &record.route {
+            route.api.durations.count(record.took);
+        }
+        self.log.send(record);
+    }
+}
+
+async fn pause_after(error: &std::io::Error) {
+    tracing::warn!(%error, "cannot accept a connection");
+    // A connection that was gone before it was accepted is no reason to pause; a lack of descriptors is.
+    if error.kind() != std::io::ErrorKind::ConnectionAborted {
+        sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+impl Site {
+    fn new(key: ListenKey) -> Self {
+        const UNTIL_REFRESHED: Limits = Limits {
+            connections: 0,
+            header_bytes: 8192,
+            headers: 100,
+            header_timeout: Duration::ZERO,
+            idle_timeout: Duration::ZERO,
+            body_timeout: Duration::ZERO,
+        };
+        Self {
+            key,
+            name: RefCell::new("".into()),
+            limits: Cell::new(UNTIL_REFRESHED),
+            stage: Cell::new(Stage::Open),
+            stop_accepting: Notify::new(),
+            members: RefCell::default(),
+        }
+    }
+
+    /// Takes over the listener's properties, for connections from now on.
+    fn refresh(&self, snapshot: &Snapshot) {
+        if let Some(listener) = snapshot.listeners.get(&self.key) {
+            self.limits.set(listener.limits);
+            if *self.name.borrow() != listener.name {
+                *self.name.borrow_mut() = Arc::clone(&listener.name);
+            }
+        }
+    }
+
+    /// Whether answers close their connection.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.stage.get() >= Stage::Leaving
+    }
+
+    /// Whether idle connections are to be closed.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.stage.get() >= Stage::Closing
+    }
+
+    fn advance(&self, stage: Stage) {
+        self.stage.set(self.stage.get().max(stage));
+        if self.is_closing() {
+            for waker in self.members.borrow().wakers.values().flatten() {
+                waker.wake_by_ref();
+            }
+        }
+    }
+
+    pub(crate) fn join(self: &Rc<Self>) -> Membership {
+        let mut members = self.members.borrow_mut();
+        let number = members.next;
+        members.next += 1;
+        members.wakers.insert(number, None);
+        Membership { site: Rc::downgrade(self), number, kept: false }
+    }
+}
+
+impl Membership {
+    /// Keeps the waker of the connection's task, which stays the same as long as the task lives.
+    pub(crate) fn keep(&mut self, waker: &Waker) {
+        if !self.kept
+            && let Some(site) = self.site.upgrade()
+        {
+            site.members.borrow_mut().wakers.insert(self.number, Some(waker.clone()));
+            self.kept = true;
+        }
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        if let Some(site) = self.site.upgrade() {
+            site.members.borrow_mut().wakers.remove(&self.number);
+        }
+    }
+}
