@@ -1,0 +1,220 @@
+//! The admin listener: is it alive, is it ready, what has it counted.
+//!
+//! Served from the control thread, apart from the data plane: a slow scrape delays no request.
+
+use std::convert::Infallible;
+use std::fs;
+use std::future::Future;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use gatepost_config::Secret;
+use gatepost_config::model::Admin;
+use gatepost_gateway::Stats;
+use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use subtle::ConstantTimeEq;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::sync::{Notify, Semaphore};
+
+/// What the admin listener answers from.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    stats: Arc<Stats>,
+    /// What `/metrics` asks for. Health and readiness say one bit, and are open to whoever probes.
+    token: RwLock<Option<Secret>>,
+    pub(crate) readiness: Readiness,
+    /// Connections at once: an operator, a scraper and some probes.
+    room: Arc<Semaphore>,
+}
+
+/// Whether new requests are wanted, and whether anybody has asked.
+#[derive(Debug, Default)]
+pub(crate) struct Readiness {
+    /// Times that somebody was told yes.
+    yes: AtomicU32,
+    /// Times that somebody was told no.
+    no: AtomicU32,
+    leaving: std::sync::atomic::AtomicBool,
+    told: Notify,
+}
+
+/// How many probes must have heard "no" before a load balancer can be expected to have stopped sending.
+const PROBES: u32 = 3;
+
+/// Connections to the admin listener at once.
+const ROOM: usize = 64;
+
+/// How long a head may take; the admin listener has no other way to wait for a client.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Readiness {
+    /// From now on the answer is no.
+    pub(crate) fn leave(&self) {
+        self.leaving.store(true, Ordering::Release);
+    }
+
+    /// Waits until those who ask have heard "no" often enough to act on it. Where nobody has ever asked, nobody waits.
+    pub(crate) async fn until_known(&self) {
+        while self.yes.load(Ordering::Acquire) > 0 {
+            let mut told = std::pin::pin!(self.told.notified());
+            told.as_mut().enable();
+            if self.no.load(Ordering::Acquire) >= PROBES {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    fn ask(&self) -> bool {
+        let leaving = self.leaving.load(Ordering::Acquire);
+        if leaving {
+            self.no.fetch_add(1, Ordering::AcqRel);
+            self.told.notify_waiters();
+        } else {
+            self.yes.store(1, Ordering::Release);
+        }
+        !leaving
+    }
+}
+
+impl Desk {
+    pub(crate) fn new(stats: Arc<Stats>, token: Option<Secret>) -> Arc<Self> {
+        Arc::new(Self {
+            stats,
+            token: RwLock::new(token),
+            readiness: Readiness::default(),
+            room: Arc::new(Semaphore::new(ROOM)),
+        })
+    }
+
+    /// Asks for this token from now on.
+    pub(crate) fn set_token(&self, token: Option<Secret>) {
+        *self.token.write().unwrap_or_else(PoisonError::into_inner) = token;
+    }
+
+    /// Opens the listener and serves in the background. Answers where it listens.
+    ///
+    /// # Errors
+    /// The address or path is taken or not permitted.
+    pub(crate) async fn open(self: &Arc<Self>, admin: &Admin) -> io::Result<Option<String>> {
+        match admin {
+            Admin::Off => Ok(None),
+            Admin::Tcp(address) => {
+                let listener = TcpListener::bind(address).await?;
+                let local = listener.local_addr()?;
+                let desk = Arc::clone(self);
+                tokio::spawn(async move { desk.serve(|| async { Ok(listener.accept().await?.0) }).await });
+                Ok(Some(format!("http://{local}")))
+            }
+            Admin::Unix(path) => {
+                remove_stale(path).await?;
+                let listener = UnixListener::bind(path)?;
+                fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+                let desk = Arc::clone(self);
+                tokio::spawn(async move { desk.serve(|| async { Ok(listener.accept().await?.0) }).await });
+                Ok(Some(format!("unix:{}", path.display())))
+            }
+        }
+    }
+
+    async fn serve<S, F>(self: Arc<Self>, accept: impl Fn() -> F)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        F: Future<Output = io::Result<S>>,
+    {
+        loop {
+            // Whoever finds it full waits in the kernel's queue.
+            let Ok(place) = Arc::clone(&self.room).acquire_owned().await else { return };
+            let stream = match accept().await {
+                Ok(stream) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "the admin listener cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            let desk = Arc::clone(&self);
+            tokio::spawn(async move {
+                let service = service_fn(|request| {
+                    let response = desk.answer(&request);
+                    async { Ok::<_, Infallible>(response) }
+                });
+                let connection = http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(HEADER_TIMEOUT)
+                    .serve_connection(TokioIo::new(stream), service);
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "an admin connection ended");
+                }
+                drop(place);
+            });
+        }
+    }
+
+    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        match request.uri().path() {
+            "/healthz" => text(StatusCode::OK, "ok\n"),
+            "/readyz" if self.readiness.ask() => text(StatusCode::OK, "ready\n"),
+            "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+            "/metrics" if self.permits(request) => self.metrics(),
+            "/metrics" => {
+                let mut response = text(StatusCode::UNAUTHORIZED, "the admin token is missing or wrong\n");
+                response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                response
+            }
+            _ => text(StatusCode::NOT_FOUND, "not found; there are /healthz, /readyz and /metrics\n"),
+        }
+    }
+
+    fn permits(&self, request: &Request<Incoming>) -> bool {
+        let token = self.token.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(token) = &*token else { return true };
+        let given = request.headers().get(AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
+        given.strip_prefix(b"Bearer ").is_some_and(|given| bool::from(given.ct_eq(token.reveal())))
+    }
+
+    fn metrics(&self) -> Response<Full<Bytes>> {
+        match self.stats.exposition() {
+            Ok(metrics) => {
+                let mut response = text(StatusCode::OK, metrics);
+                let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+                response.headers_mut().insert(CONTENT_TYPE, kind);
+                response
+            }
+            Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written\n"),
+        }
+    }
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+/// Removes a socket that nobody answers on any more.
+async fn remove_stale(path: &Path) -> io::Result<()> {
+    match UnixStream::connect(path).await {
+        Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(_) => Ok(()),
+    }
+}

@@ -1,0 +1,38 @@
+//! `gatepost check`: is this file one that would run?
+
+use std::path::Path;
+
+use gatepost_config::{Loaded, Report, load};
+use gatepost_gateway::failed_examples;
+
+use crate::exit::Failure;
+use crate::print;
+
+/// Reports every mistake, or says that there is none.
+pub(crate) fn check(file: &Path) -> Result<(), Failure> {
+    let Loaded { model, .. } = load_and_judge(file)?;
+    let routes: usize = model.apis.iter().map(|api| api.routes.len()).sum();
+    let examples: usize = model.apis.iter().flat_map(|api| &api.routes).map(|route| route.examples.len()).sum();
+    print(&format!(
+        "{} is fine: {}, {}\n",
+        file.display(),
+        counted(routes, "route"),
+        counted(examples, "example passed").replace("passeds", "passed"),
+    ))
+}
+
+/// Loads the file and judges its examples by the gateway's own admission: what `run` and a reload accept, and `check`
+/// calls fine.
+pub(crate) fn load_and_judge(file: &Path) -> Result<Loaded, Report> {
+    judge(load(file)?)
+}
+
+/// Judges the examples.
+pub(crate) fn judge(loaded: Loaded) -> Result<Loaded, Report> {
+    let failures = failed_examples(&loaded.model);
+    if failures.is_empty() { Ok(loaded) } else { Err(Report::new(loaded.sources, failures)) }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}

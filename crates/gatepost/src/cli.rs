@@ -1,0 +1,73 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+/// An API gateway with known addresses at both ends.
+///
+/// Exit codes: 0 done, 1 the configuration is wrong, 2 usage, 4 could not run (a port or the state directory is taken,
+/// a permission is missing).
+#[derive(Debug, Parser)]
+#[command(name = "gatepost", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// The configuration file [default: gatepost.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve. A changed file or SIGHUP reloads; SIGTERM finishes what is under way and stops
+    Run {
+        /// The configuration file [default: gatepost.toml]
+        #[arg(conflicts_with = "config")]
+        file: Option<PathBuf>,
+    },
+    /// Report every mistake in the configuration, and judge its examples
+    Check {
+        /// The configuration file [default: gatepost.toml]
+        #[arg(conflicts_with = "config")]
+        file: Option<PathBuf>,
+    },
+    /// Print the JSON Schema of the configuration
+    Schema,
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Serve a small example with a backend of its own, to try things on
+    Demo,
+    /// Only the demo's backend: it answers with what it received
+    DemoBackend {
+        /// Where
+        #[arg(long, default_value = "127.0.0.1:9000")]
+        listen: SocketAddr,
+    },
+}
+
+/// The file that the options name.
+pub(crate) fn file(config: Option<PathBuf>, positional: Option<PathBuf>) -> PathBuf {
+    positional.or(config).unwrap_or_else(|| "gatepost.toml".into())
+}
+
+pub(crate) fn completions(shell: Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "gatepost", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,69 @@
+//! The `gatepost` command.
+
+mod admin;
+mod check;
+mod cli;
+mod demo;
+mod exit;
+mod lock;
+mod run;
+mod watch;
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::exit::Failure;
+
+/// Requests make and drop many small things; this costs less of each than the C library's allocator.
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_logging();
+    match obey(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let color = io::stderr().is_terminal();
+            // Nobody is left to tell that standard error cannot be written.
+            let _ = writeln!(io::stderr(), "{}", failure.render(color));
+            failure.code()
+        }
+    }
+}
+
+fn obey(cli: Cli) -> Result<(), Failure> {
+    let Cli { config, command } = cli;
+    match command {
+        Command::Run { file } => run::run(&cli::file(config, file)),
+        Command::Check { file } => check::check(&cli::file(config, file)),
+        Command::Schema => print(&format!("{:#}\n", gatepost_config::schema())),
+        Command::Completions { shell } => print(&cli::completions(shell)),
+        Command::Demo => demo::demo(),
+        Command::DemoBackend { listen } => demo::backend(listen),
+    }
+}
+
+/// A reader that has closed its end has read what it wanted.
+fn print(text: &str) -> Result<(), Failure> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Failure::CannotRun(format!("cannot write to standard output: {error}"))),
+    }
+}
+
+/// What happens goes to standard error; standard output belongs to the access log.
+fn start_logging() {
+    let level = std::env::var("GATEPOST_LOG").ok().and_then(|level| level.parse().ok()).unwrap_or(tracing::Level::INFO);
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_target(false)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .init();
+}

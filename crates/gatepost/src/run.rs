@@ -1,0 +1,218 @@
+//! `gatepost run`: starts the gateway, then supervises it from the control thread: signals, changed files, the end.
+
+use std::path::{Path, PathBuf};
+
+use gatepost_config::model::{Model, Server};
+use gatepost_config::{Loaded, Report};
+use gatepost_gateway::{ApplyError, Gateway};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, timeout};
+
+use crate::admin::Desk;
+use crate::check::load_and_judge;
+use crate::exit::Failure;
+use crate::lock::StateLock;
+use crate::watch::Watch;
+
+/// Serves the file until told to stop.
+pub(crate) fn run(file: &Path) -> Result<(), Failure> {
+    let loaded = load_and_judge(file)?;
+    supervise(loaded, Some(file.to_owned()), |_| {})
+}
+
+/// Serves a configuration until told to stop; with a `file`, reloads it when it changes. `ready` is told once all
+/// addresses are listened on.
+pub(crate) fn supervise(loaded: Loaded, file: Option<PathBuf>, ready: impl FnOnce(&Gateway)) -> Result<(), Failure> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::CannotRun(format!("cannot start: {error}")))?;
+    raise_descriptor_limit();
+    let _lock = StateLock::take(&loaded.model.server.state)?;
+    runtime.block_on(async {
+        let mut control = Control::start(&loaded, file).await?;
+        ready(&control.gateway);
+        let urgent = control.serve().await;
+        control.stop(urgent).await;
+        Ok(())
+    })
+}
+
+/// The control thread's view of a running gateway.
+struct Control {
+    gateway: Gateway,
+    desk: Arc<Desk>,
+    /// `[server]` as it is in force: what cannot change is as it was at the start.
+    server: Server,
+    file: Option<PathBuf>,
+    watch: Watch,
+    signals: Signals,
+}
+
+struct Signals {
+    reload: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+/// What the control thread wakes up for.
+enum Event {
+    Reload(&'static str),
+    Terminate,
+    Interrupt,
+}
+
+impl Control {
+    async fn start(loaded: &Loaded, file: Option<PathBuf>) -> Result<Self, Failure> {
+        let Loaded { model, files, .. } = loaded;
+        let signals = Signals::new().map_err(|error| Failure::CannotRun(format!("cannot take signals: {error}")))?;
+        let gateway = Gateway::start(model).await.map_err(|error| Failure::CannotRun(error.to_string()))?;
+        let desk = Desk::new(Arc::clone(gateway.stats()), model.server.admin_token.clone());
+        let admin = desk.open(&model.server.admin).await.map_err(|error| {
+            let hint = "; give `admin` under [server] another address, or \"off\"";
+            Failure::CannotRun(format!("cannot open the admin listener at {:?}: {error}{hint}", model.server.admin))
+        })?;
+        let mut watch = Watch::new();
+        if file.is_some() {
+            watch.set(files);
+        }
+        announce(model, &gateway);
+        if let Some(admin) = admin {
+            tracing::info!("admin on {admin}");
+        }
+        Ok(Self { gateway, desk, server: model.server.clone(), file, watch, signals })
+    }
+
+    /// Serves and reloads until told to stop; whether that is urgent.
+    async fn serve(&mut self) -> bool {
+        loop {
+            let event = tokio::select! {
+                event = self.signals.next() => event,
+                () = self.watch.changed() => Event::Reload("a file changed"),
+            };
+            match event {
+                Event::Reload(why) => self.reload(why).await,
+                Event::Terminate => return false,
+                Event::Interrupt => return true,
+            }
+        }
+    }
+
+    async fn reload(&mut self, why: &str) {
+        let Some(file) = self.file.clone() else { return };
+        // Off this thread: a large file must not keep a probe waiting.
+        let read = tokio::task::spawn_blocking(move || load_and_judge(&file)).await;
+        match read {
+            Ok(Ok(loaded)) => match self.apply(&loaded).await {
+                Ok(()) => tracing::info!("reloaded: {why}"),
+                Err(error) => tracing::error!("not reloaded, nothing has changed: {error}"),
+            },
+            Ok(Err(report)) => self.refuse(&report),
+            Err(panicked) => tracing::error!(%panicked, "not reloaded, nothing has changed"),
+        }
+    }
+
+    async fn apply(&mut self, loaded: &Loaded) -> Result<(), ApplyError> {
+        let Loaded { model, files, .. } = loaded;
+        self.gateway.apply(model).await?;
+        self.watch.set(files);
+        self.desk.set_token(model.server.admin_token.clone());
+        self.server.drain = model.server.drain;
+        for key in needs_restart(&self.server, &model.server) {
+            tracing::warn!("`{key}` under [server] has changed; that needs a restart");
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, report: &Report) {
+        self.gateway.refused();
+        // What it names counts from now on; so does what the configuration in force was made from.
+        self.watch.add(report.files());
+        tracing::error!("not reloaded, nothing has changed:\n{}", report.render(std::io::stderr().is_terminal()));
+    }
+
+    /// First those who ask `/readyz` learn that it is over, while everything is still served; then the rest ends.
+    async fn stop(mut self, urgent: bool) {
+        let deadline = Instant::now() + self.server.drain;
+        tracing::info!(
+            "stopping: what is under way may take {:?} more; signal again to stop at once",
+            self.server.drain
+        );
+        let Self { gateway, desk, signals, server, .. } = &mut self;
+        desk.readiness.leave();
+        gateway.leave().await;
+        let grace = if urgent { Duration::ZERO } else { server.drain / 3 };
+        let again = async {
+            // A grace that ends early or late is over either way.
+            let _ = timeout(grace, desk.readiness.until_known()).await;
+        };
+        tokio::select! {
+            () = again => {}
+            () = signals.stop_again() => return,
+        }
+        let Self { gateway, mut signals, .. } = self;
+        tokio::select! {
+            () = gateway.stop(deadline) => tracing::info!("stopped"),
+            () = signals.stop_again() => tracing::warn!("stopped at once"),
+        }
+    }
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            reload: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> Event {
+        tokio::select! {
+            _ = self.reload.recv() => Event::Reload("SIGHUP"),
+            _ = self.terminate.recv() => Event::Terminate,
+            _ = self.interrupt.recv() => Event::Interrupt,
+        }
+    }
+
+    async fn stop_again(&mut self) {
+        while let Event::Reload(_) = self.next().await {}
+    }
+}
+
+fn announce(model: &Model, gateway: &Gateway) {
+    for listener in &model.listeners {
+        for address in gateway.addresses_of(listener) {
+            tracing::info!("listening on http://{address} ({})", listener.name);
+        }
+    }
+}
+
+/// The keys of `[server]` that differ and cannot be changed while running.
+fn needs_restart(running: &Server, wanted: &Server) -> Vec<&'static str> {
+    let mut keys = Vec::new();
+    if running.state != wanted.state {
+        keys.push("state");
+    }
+    if running.workers != wanted.workers {
+        keys.push("workers");
+    }
+    if running.admin != wanted.admin {
+        keys.push("admin");
+    }
+    keys
+}
+
+/// A gateway needs a descriptor for every connection, at both ends; shells start programs with few.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files stays at {:?}", limit.current);
+    }
+}
