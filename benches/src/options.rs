@@ -1,0 +1,99 @@
+//! The command line.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::Outcome;
+use crate::measures::Measure;
+use crate::peers::Peer;
+use crate::surroundings::Cpus;
+
+pub(crate) const USAGE: &str = "\
+Usage: cargo run --release --manifest-path benches/Cargo.toml -- [OPTIONS] [MEASURE...]
+
+Measures (all of them when none is named):
+  side-by-side   CPU a request, requests/s and p99: Gatepost, nginx, HAProxy, the same job
+  routes         CPU a request with 10, 1,000 and 100,000 routes
+  networks       CPU a request with 10, 1,000 and 100,000 networks on the allow list
+  idle           memory of an idle keep-alive connection: Gatepost, nginx, HAProxy
+  reload         time to start, and to change a configuration of 10,000 routes
+
+Options:
+  --gatepost PATH     the binary to measure [default: ../target/release/gatepost, built if missing]
+  --peers LIST        which gateways take part [default: gatepost,nginx,haproxy]
+  --seconds N         length of one run under load [default: 8]
+  --rounds N          how often everything is repeated [default: 3]
+  --connections N     idle connections [default: 10000]
+  --cpus GATEWAY,LOAD the CPU of the gateway and that of load and backend [default: the first two]
+  --help              this text
+";
+
+/// What a run of the harness was asked to do.
+pub(crate) struct Options {
+    pub(crate) measures: Vec<Measure>,
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) gatepost: PathBuf,
+    /// Whether a missing binary is built (true) or is an error (false: a path was given).
+    pub(crate) build: bool,
+    pub(crate) seconds: u64,
+    pub(crate) rounds: usize,
+    pub(crate) connections: usize,
+    pub(crate) cpus: Cpus,
+}
+
+impl Options {
+    /// Reads the arguments after the program's name; `None` when only the usage was asked for.
+    pub(crate) fn parse(arguments: &[String]) -> Outcome<Option<Self>> {
+        let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/gatepost");
+        let mut options = Self {
+            measures: Vec::new(),
+            peers: Peer::ALL.to_vec(),
+            gatepost: target,
+            build: true,
+            seconds: 8,
+            rounds: 3,
+            connections: 10_000,
+            cpus: Cpus::first_two()?,
+        };
+        let mut arguments = arguments.iter();
+        while let Some(argument) = arguments.next() {
+            let mut value = || arguments.next().map(String::as_str).ok_or(format!("{argument} needs a value"));
+            match argument.as_str() {
+                "--help" | "-h" => return Ok(None),
+                "--gatepost" => {
+                    options.gatepost = value()?.into();
+                    options.build = false;
+                }
+                "--peers" => options.peers = list(value()?)?,
+                "--seconds" => options.seconds = positive(argument, value()?)?,
+                "--rounds" => options.rounds = positive(argument, value()?)?,
+                "--connections" => options.connections = positive(argument, value()?)?,
+                "--cpus" => options.cpus = value()?.parse()?,
+                name => options.measures.push(name.parse()?),
+            }
+        }
+        if options.measures.is_empty() {
+            options.measures = Measure::ALL.to_vec();
+        }
+        Ok(Some(options))
+    }
+}
+
+fn list(text: &str) -> Result<Vec<Peer>, String> {
+    let mut peers = Vec::new();
+    for name in text.split(',') {
+        let peer = name.parse()?;
+        if peers.contains(&peer) {
+            return Err(format!("{name} is listed twice"));
+        }
+        peers.push(peer);
+    }
+    Ok(peers)
+}
+
+fn positive<T: FromStr + Default + PartialOrd>(option: &str, text: &str) -> Result<T, String> {
+    match text.parse::<T>() {
+        Ok(number) if number > T::default() => Ok(number),
+        _ => Err(format!("{option} needs a number above zero, not {text:?}")),
+    }
+}

@@ -1,0 +1,61 @@
+//! HAProxy: the allow list as an ACL file, which it keeps as a tree; one counter for all clients.
+//!
+//! It writes no log files of its own; the cheapest way to one is its standard output, redirected.
+
+use super::{Configured, FORBIDDEN, Job, RATE};
+use crate::Outcome;
+use crate::process::Launch;
+use crate::scratch::Scratch;
+
+/// Configures HAProxy for the job.
+pub(crate) fn gateway(directory: &Scratch, port: u16, job: &Job) -> Outcome<Configured> {
+    let allowed = directory.write("allowed.txt", &(job.networks.join("\n") + "\n"))?;
+    let allowed = allowed.display();
+    let backend = job.backend;
+    // HAProxy keeps no connection to a backend once a fifth of the files that maxconn calls for are
+    // open, so a maxconn that just suffices would cost it a new connection for every request.
+    let maxconn = (job.clients + 64).max(8192);
+    let file = directory.write(
+        "haproxy.cfg",
+        &format!(
+            r#"global
+    nbthread 1
+    maxconn {maxconn}
+    # It wants two files for each of maxconn, which is more than some machines allow and than it uses.
+    no strict-limits
+    log stdout format raw local0 info
+
+defaults
+    mode http
+    log global
+    log-format "{{\"time\":\"%tr\",\"client\":\"%ci\",\"method\":\"%HM\",\"path\":\"%HP\",\"status\":%ST,\"bytes\":%B,\"milliseconds\":%Ta}}"
+    timeout connect 5s
+    timeout client 300s
+    timeout server 30s
+    timeout http-keep-alive 300s
+    http-reuse always
+
+frontend bench
+    bind 127.0.0.1:{port} backlog 4096
+    http-request deny deny_status 403 content-type application/json string '{FORBIDDEN}' unless {{ src -f {allowed} }}
+    http-request return status 404 unless {{ path /bench }} METH_GET
+    stick-table type integer size 1 expire 1m store http_req_rate(1s)
+    http-request track-sc0 int(1)
+    http-request deny deny_status 429 if {{ sc0_http_req_rate gt {RATE} }}
+    default_backend backend
+
+backend backend
+    http-request set-header X-Forwarded-For %[src]
+    http-request set-header X-Forwarded-Host %[hdr(host)]
+    http-request set-header X-Forwarded-Proto http
+    http-request set-header Host 127.0.0.1:{backend}
+    http-request del-header Forwarded
+    server backend 127.0.0.1:{backend}
+"#
+        ),
+    )?;
+    Ok(Configured {
+        launch: Launch::new("haproxy").arg("-db").arg("-f").arg(file),
+        access_log: directory.path().join("stdout"),
+    })
+}
