@@ -13,6 +13,7 @@ use std::time::Duration;
 use crossbeam_queue::ArrayQueue;
 use gatepost_config::model::AccessLog;
 
+use crate::log_line::LineWriter;
 use crate::record::Record;
 use crate::stats::Stats;
 
@@ -145,6 +146,7 @@ impl Shared {
 
     fn run(&self) {
         let mut sink = Sink::Off;
+        let mut writer = LineWriter::default();
         let mut lines = Vec::with_capacity(BATCH);
         let mut failing = false;
         loop {
@@ -153,7 +155,7 @@ impl Shared {
             if let Some(next) = self.sink.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() {
                 sink = next;
             }
-            let gathered = self.gather(&mut lines);
+            let gathered = self.gather(&mut writer, &mut lines);
             if lines.is_empty() {
                 if closing {
                     return;
@@ -174,15 +176,12 @@ impl Shared {
     }
 
     /// Serialises what is queued; how many records that were.
-    fn gather(&self, lines: &mut Vec<u8>) -> u64 {
+    fn gather(&self, writer: &mut LineWriter, lines: &mut Vec<u8>) -> u64 {
         let mut gathered = 0;
         while lines.len() < BATCH
             && let Some(record) = self.queue.pop()
         {
-            let before = lines.len();
-            if record.write(lines).is_err() {
-                lines.truncate(before);
-            }
+            writer.write(&record, lines);
             gathered += 1;
         }
         gathered

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use crate::body::{Answering, Exchange, RequestBody};
 use crate::connection::{BodyFailure, Connection, Expired};
 use crate::forward::pool::Pooled;
+use crate::io::Gathering;
 use crate::pipeline::BelowBase;
 use crate::rejection::{BadUpstream, Rejection};
 use crate::snapshot::{Forward, Route, Target};
@@ -154,7 +155,7 @@ impl Attempts<'_> {
         let _ = stream.set_nodelay(true);
         let (sender, driver) = http1::Builder::new()
             .max_header_size(RESPONSE_HEAD)
-            .handshake(TokioIo::new(stream))
+            .handshake(TokioIo::new(Gathering(stream)))
             .await
             .map_err(|error| Rejection::BadUpstream(BadUpstream::Http(error)))?;
         tokio::task::spawn_local(async move {

@@ -1,4 +1,5 @@
-//! The client's socket, watched: when bytes come, and how long a write has been waiting.
+//! Sockets as hyper sees them: the client's, watched for when bytes come and how long a write waits; and a small
+//! saving for both ends.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,20 +12,20 @@ use tokio::net::TcpStream;
 
 use crate::connection::Connection;
 
-/// A socket that tells its connection what happens on it.
+/// A client's socket that tells its connection what happens on it.
 #[derive(Debug)]
 pub(crate) struct Io {
-    stream: TcpStream,
+    stream: Gathering,
     connection: Rc<Connection>,
 }
 
 impl Io {
     pub(crate) fn new(stream: TcpStream, connection: Rc<Connection>) -> Self {
-        Self { stream, connection }
+        Self { stream: Gathering(stream), connection }
     }
 
     pub(crate) fn into_stream(self) -> TcpStream {
-        self.stream
+        self.stream.0
     }
 
     fn wrote(&self, head: &[u8], outcome: &Poll<io::Result<usize>>) {
@@ -34,19 +35,6 @@ impl Io {
             self.connection.saw_own_answer(status_of(head));
         }
     }
-}
-
-/// An answer of this size, head and body, is copied into one piece: the kernel takes one piece faster than several.
-const SMALL: usize = 1024;
-
-/// The slices as one, if they fit.
-fn gather<'b>(slices: &[IoSlice<'_>], buffer: &'b mut [u8; SMALL]) -> Option<&'b [u8]> {
-    let mut length = 0;
-    for slice in slices {
-        buffer.get_mut(length..length + slice.len())?.copy_from_slice(slice);
-        length += slice.len();
-    }
-    buffer.get(..length)
 }
 
 /// The status of an HTTP/1 response that begins with `head`.
@@ -77,10 +65,7 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let outcome = match gather(slices, &mut [0; SMALL]) {
-            Some(bytes) => Pin::new(&mut self.stream).poll_write(cx, bytes),
-            None => Pin::new(&mut self.stream).poll_write_vectored(cx, slices),
-        };
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.wrote(slices.first().map_or(&[], |slice| slice), &outcome);
         outcome
     }
@@ -95,5 +80,57 @@ impl AsyncWrite for Io {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// A socket that writes small things in one piece: the kernel takes one piece faster than several.
+#[derive(Debug)]
+pub(crate) struct Gathering(pub(crate) TcpStream);
+
+/// What is copied into one piece, in bytes.
+const SMALL: usize = 1024;
+
+/// The slices as one, if they fit.
+fn gather<'b>(slices: &[IoSlice<'_>], buffer: &'b mut [u8; SMALL]) -> Option<&'b [u8]> {
+    let mut length = 0;
+    for slice in slices {
+        buffer.get_mut(length..length + slice.len())?.copy_from_slice(slice);
+        length += slice.len();
+    }
+    buffer.get(..length)
+}
+
+impl AsyncRead for Gathering {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Gathering {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match gather(slices, &mut [0; SMALL]) {
+            Some(bytes) => Pin::new(&mut self.0).poll_write(cx, bytes),
+            None => Pin::new(&mut self.0).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }

@@ -24,6 +24,7 @@ mod forward;
 mod gateway;
 mod host;
 mod io;
+mod log_line;
 mod pipeline;
 mod record;
 mod rejection;

@@ -6,8 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderValue, Method, StatusCode};
-use jiff::Timestamp;
-use serde::{Serialize, Serializer};
 use tokio::time::Instant;
 
 use crate::rejection::Reason;
@@ -43,8 +41,7 @@ pub(crate) struct Record {
 }
 
 /// How the answer ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// With its last byte.
     Complete,
@@ -57,9 +54,14 @@ pub(crate) enum Ended {
 }
 
 impl Ended {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-    fn is_complete(&self) -> bool {
-        *self == Self::Complete
+    /// Its name in the log.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Deadline => "deadline",
+            Self::Upstream => "upstream",
+            Self::Client => "client",
+        }
     }
 }
 
@@ -88,57 +90,6 @@ impl RequestId {
     }
 }
 
-impl Serialize for RequestId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-/// A record as a line of JSON: the order and names of the fields that users see.
-///
-/// What says nothing is left out: no reason, the default stage, one attempt, an answer that ended with its last byte.
-#[derive(Debug, Serialize)]
-struct Line<'a> {
-    #[serde(serialize_with = "to_the_millisecond")]
-    time: Timestamp,
-    id: RequestId,
-    listener: &'a str,
-    client: IpAddr,
-    /// What told the client's address.
-    client_from: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    method: Option<&'a str>,
-    host: &'a str,
-    path: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    api: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stage: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    route: Option<&'a str>,
-    verdict: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    upstream: Option<&'a str>,
-    #[serde(skip_serializing_if = "is_at_most_one")]
-    attempts: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    upstream_ms: Option<f64>,
-    total_ms: f64,
-    bytes_in: u64,
-    bytes_out: u64,
-    #[serde(skip_serializing_if = "Ended::is_complete")]
-    ended: Ended,
-}
-
-/// The stage of an API that names none.
-const DEFAULT_STAGE: &str = "$default";
-
 /// Longer hosts and paths are cut in the log, in bytes: a record waits in a queue, and strangers choose these.
 const LONGEST_NAME: usize = 2048;
 
@@ -148,54 +99,4 @@ impl Record {
         self.host = host[..host.floor_char_boundary(LONGEST_NAME)].into();
         self.path = path[..path.floor_char_boundary(LONGEST_NAME)].into();
     }
-
-    /// Appends the record to `lines`, with its line end.
-    pub(crate) fn write(&self, lines: &mut Vec<u8>) -> serde_json::Result<()> {
-        let route = self.route.as_deref();
-        serde_json::to_writer(
-            &mut *lines,
-            &Line {
-                // A clock set outside of years -9999 to 9999 is logged as the epoch.
-                time: Timestamp::try_from(self.at).unwrap_or(Timestamp::UNIX_EPOCH),
-                id: self.id,
-                listener: &self.listener,
-                client: self.client,
-                client_from: "socket",
-                method: self.method.as_ref().map(Method::as_str),
-                host: &self.host,
-                path: &self.path,
-                api: route.map(|route| &*route.api.id),
-                stage: route.map(|route| &*route.api.stage).filter(|stage| *stage != DEFAULT_STAGE),
-                route: route.map(|route| &*route.key),
-                verdict: if self.admitted { "admitted" } else { "refused" },
-                reason: self.reason.map(Reason::name),
-                detail: self.detail.as_deref(),
-                status: self.status.map(|status| status.as_u16()),
-                upstream: self.upstream.as_deref(),
-                attempts: self.attempts,
-                upstream_ms: self.upstream_took.map(milliseconds),
-                total_ms: milliseconds(self.took),
-                bytes_in: self.bytes_in,
-                bytes_out: self.bytes_out,
-                ended: self.ended,
-            },
-        )?;
-        lines.push(b'\n');
-        Ok(())
-    }
-}
-
-fn to_the_millisecond<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{time:.3}"))
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-fn is_at_most_one(count: &u32) -> bool {
-    *count <= 1
-}
-
-/// To the microsecond.
-#[expect(clippy::cast_precision_loss, reason = "microseconds of a request fit a float's 53 bits for 285 years")]
-fn milliseconds(duration: Duration) -> f64 {
-    duration.as_micros() as f64 / 1000.0
 }

@@ -1,0 +1,186 @@
+//! A record as a line of JSON: the names and the order of the fields that users see.
+//!
+//! What says nothing is left out: no reason, the default stage, one attempt, an answer that ended with its last byte.
+//! Written by hand because there is one line for each request: a derived serializer costs three times as much.
+
+use std::io::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use jiff::Timestamp;
+
+use crate::record::{Ended, Record};
+use crate::rejection::Reason;
+
+/// Makes lines, and remembers how the second they are in is written.
+#[derive(Debug, Default)]
+pub(crate) struct LineWriter {
+    /// Seconds since the epoch, and `2026-11-20T14:10:57.`
+    second: Option<(u64, String)>,
+}
+
+impl LineWriter {
+    /// Appends the line of `record`, with its end.
+    pub(crate) fn write(&mut self, record: &Record, lines: &mut Vec<u8>) {
+        let mut fields = Fields(lines);
+        let (second, milliseconds) = self.at(record.at);
+        fields.raw(r#"{"time":""#);
+        fields.raw(second);
+        fields.number(format_args!("{milliseconds:03}"));
+        fields.raw(r#"Z","id":""#);
+        fields.number(format_args!("{}", record.id));
+        fields.raw(r#"","listener":""#);
+        fields.raw(&record.listener);
+        fields.raw(r#"","client":""#);
+        fields.number(format_args!("{}", record.client));
+        // What told the client's address.
+        fields.raw(r#"","client_from":"socket""#);
+        if let Some(method) = &record.method {
+            fields.text("method", method.as_str());
+        }
+        fields.text("host", &record.host);
+        fields.text("path", &record.path);
+        if let Some(route) = &record.route {
+            fields.text("api", &route.api.id);
+            if *route.api.stage != *DEFAULT_STAGE {
+                fields.text("stage", &route.api.stage);
+            }
+            fields.text("route", &route.key);
+        }
+        fields.name("verdict");
+        fields.raw(if record.admitted { r#""admitted""# } else { r#""refused""# });
+        if let Some(reason) = record.reason.map(Reason::name) {
+            fields.text("reason", reason);
+        }
+        if let Some(detail) = &record.detail {
+            fields.text("detail", detail);
+        }
+        if let Some(status) = record.status {
+            fields.name("status");
+            fields.raw(status.as_str());
+        }
+        forwarding(record, &mut fields);
+        fields.milliseconds("total_ms", record.took.as_micros());
+        fields.count("bytes_in", record.bytes_in);
+        fields.count("bytes_out", record.bytes_out);
+        if record.ended != Ended::Complete {
+            fields.text("ended", record.ended.name());
+        }
+        fields.raw("}\n");
+    }
+
+    fn at(&mut self, time: SystemTime) -> (&str, u32) {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let (second, text) = self.second.get_or_insert_default();
+        if *second != since.as_secs() || text.is_empty() {
+            *second = since.as_secs();
+            // A clock beyond the year 9999 is logged as the epoch.
+            let whole = i64::try_from(*second).ok().and_then(|second| Timestamp::from_second(second).ok());
+            *text = whole.unwrap_or_default().to_string().replace('Z', ".");
+        }
+        (text, since.subsec_millis())
+    }
+}
+
+/// The stage of an API that names none.
+const DEFAULT_STAGE: &str = "$default";
+
+fn forwarding(record: &Record, fields: &mut Fields<'_>) {
+    if let Some(upstream) = &record.upstream {
+        fields.text("upstream", upstream);
+    }
+    if record.attempts > 1 {
+        fields.count("attempts", record.attempts.into());
+    }
+    if let Some(took) = record.upstream_took {
+        fields.milliseconds("upstream_ms", took.as_micros());
+    }
+}
+
+/// The fields of an object, one after the other.
+struct Fields<'l>(&'l mut Vec<u8>);
+
+impl Fields<'_> {
+    fn raw(&mut self, text: &str) {
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
+    /// What formats as digits and the like, which need no escape. Writing into a vector cannot fail.
+    fn number(&mut self, text: std::fmt::Arguments<'_>) {
+        let _ = self.0.write_fmt(text);
+    }
+
+    fn name(&mut self, name: &str) {
+        self.raw(",\"");
+        self.raw(name);
+        self.raw("\":");
+    }
+
+    fn count(&mut self, name: &str, count: u64) {
+        self.name(name);
+        self.number(format_args!("{count}"));
+    }
+
+    /// Microseconds as milliseconds.
+    fn milliseconds(&mut self, name: &str, microseconds: u128) {
+        self.name(name);
+        self.number(format_args!("{}.{:03}", microseconds / 1000, microseconds % 1000));
+    }
+
+    fn text(&mut self, name: &str, text: &str) {
+        self.name(name);
+        self.raw("\"");
+        let plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+        if text.bytes().all(plain) {
+            self.raw(text);
+        } else {
+            self.escape(text);
+        }
+        self.raw("\"");
+    }
+
+    fn escape(&mut self, text: &str) {
+        for character in text.chars() {
+            match character {
+                '"' | '\\' => self.number(format_args!("\\{character}")),
+                // DEL and the second set of control characters too: terminals act on them.
+                ..' ' | '\u{7F}'..='\u{9F}' => self.number(format_args!("\\u{:04x}", u32::from(character))),
+                _ => self.number(format_args!("{character}")),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn field(text: &str) -> String {
+        let mut line = b"{\"a\":1".to_vec();
+        let mut fields = Fields(&mut line);
+        fields.text("text", text);
+        fields.raw("}");
+        String::from_utf8(line).unwrap()
+    }
+
+    #[test]
+    fn a_second_is_written_once_and_milliseconds_have_three_digits() {
+        let mut writer = LineWriter::default();
+        let epoch = UNIX_EPOCH + std::time::Duration::from_millis(1_763_647_857_007);
+        assert_eq!(writer.at(epoch), ("2025-11-20T14:10:57.", 7));
+        assert_eq!(writer.at(epoch + std::time::Duration::from_secs(3)), ("2025-11-20T14:11:00.", 7));
+        assert_eq!(writer.at(UNIX_EPOCH), ("1970-01-01T00:00:00.", 0));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_stranger_sends_is_a_json_string_on_one_line(text in any::<String>()) {
+            let line = field(&text);
+            let is_bare_control = line.chars().any(char::is_control);
+            prop_assert!(!is_bare_control);
+            let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+            prop_assert_eq!(read["text"].as_str(), Some(text.as_str()));
+        }
+    }
+}
