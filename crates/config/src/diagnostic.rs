@@ -1,8 +1,9 @@
 //! What is wrong with a configuration, and where.
 
+use crate::files::Files;
+use crate::load::Loaded;
 use std::fmt;
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::render;
@@ -109,16 +110,16 @@ impl Diagnostic {
 pub struct Report {
     sources: Sources,
     diagnostics: Vec<Diagnostic>,
-    files: Vec<PathBuf>,
+    files: Files,
 }
 
 impl Report {
-    /// A report about `sources`.
-    pub fn new(sources: Sources, diagnostics: Vec<Diagnostic>) -> Self {
-        Self::with_files(sources, diagnostics, Vec::new())
+    /// A report about a configuration that was read without an error, and is wrong all the same.
+    pub fn new(loaded: Loaded, diagnostics: Vec<Diagnostic>) -> Self {
+        Self::with_files(loaded.sources, diagnostics, loaded.files)
     }
 
-    pub(crate) fn with_files(sources: Sources, mut diagnostics: Vec<Diagnostic>, files: Vec<PathBuf>) -> Self {
+    pub(crate) fn with_files(sources: Sources, mut diagnostics: Vec<Diagnostic>, files: Files) -> Self {
         // A problem without a place sorts first: nothing of its file was read.
         diagnostics.sort_by_key(|diagnostic| {
             let place = diagnostic.place.as_ref();
@@ -134,7 +135,7 @@ impl Report {
 
     /// Every file that was opened, or that it was tried to open, until loading was given up: when one of them changes,
     /// it is worth trying again.
-    pub fn files(&self) -> &[PathBuf] {
+    pub fn files(&self) -> &Files {
         &self.files
     }
 

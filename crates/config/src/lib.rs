@@ -24,6 +24,7 @@ mod collections;
 mod decode;
 mod diagnostic;
 mod file;
+mod files;
 mod include;
 mod load;
 mod number;
@@ -38,6 +39,7 @@ mod text;
 mod value;
 
 pub use self::diagnostic::{Diagnostic, Place, Report};
+pub use self::files::Files;
 pub use self::load::{Loaded, load, load_text};
 pub use self::schema::schema;
 pub use self::secret::Secret;

@@ -9,6 +9,7 @@ use toml::de::DeValue;
 use crate::decode::{Decode, Decoder, Field, Item, Located};
 use crate::diagnostic::{Diagnostic, Place, Report};
 use crate::file::File;
+use crate::files::Files;
 use crate::include;
 use crate::model::Model;
 use crate::reading::Reading;
@@ -24,10 +25,8 @@ pub struct Loaded {
     pub model: Model,
     /// The texts it was read from, to say where something in the model was written.
     pub sources: Sources,
-    /// Every file that was read, as it was opened: configuration, address lists and secrets; also the
-    /// directories that the globs of `include` were matched in. When one of them changes, the
-    /// configuration may have changed.
-    pub files: Vec<PathBuf>,
+    /// Every file that was read. When one of them changes, the configuration may have changed.
+    pub files: Files,
 }
 
 /// Reads the configuration in the file at `path`, and everything that it names.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::{fs, io};
 
 use crate::diagnostic::{Diagnostic, Place, Report};
+use crate::files::Files;
 use crate::source::{FileId, Source, Sources, Span};
 
 /// What has been read so far, and what was found wrong with it.
@@ -16,7 +17,7 @@ pub(crate) struct Reading {
     directories: Vec<PathBuf>,
     diagnostics: Vec<Diagnostic>,
     /// Everything that was opened, or that it was tried to open.
-    files: Vec<PathBuf>,
+    files: Files,
 }
 
 impl Reading {
@@ -29,13 +30,14 @@ impl Reading {
 
     /// Reads a file, and remembers that the configuration depends on it.
     pub(crate) fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
-        self.depends_on(path);
-        fs::read(path)
+        let contents = fs::read(path);
+        self.files.read(path, contents.as_deref().ok());
+        contents
     }
 
     /// Remembers that the configuration depends on a file or directory.
     pub(crate) fn depends_on(&mut self, path: &Path) {
-        self.files.push(path.to_owned());
+        self.files.looked_at(path);
     }
 
     /// A path that was written at `span`, as it is to be opened.
@@ -100,9 +102,7 @@ impl Reading {
     }
 
     /// What was read, when nothing was wrong with it.
-    pub(crate) fn finish(mut self) -> Result<(Sources, Vec<PathBuf>), Report> {
-        self.files.sort();
-        self.files.dedup();
+    pub(crate) fn finish(self) -> Result<(Sources, Files), Report> {
         if self.diagnostics.is_empty() {
             Ok((self.sources, self.files))
         } else {

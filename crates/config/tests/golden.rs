@@ -15,7 +15,7 @@ fn good_files_mean_this() {
     for path in files("good") {
         let loaded = load(&path).unwrap_or_else(|report| panic!("{}\n{report}", path.display()));
         let mut meaning = describe(&loaded.model);
-        let names: Vec<_> = loaded.files.iter().map(|file| file.display().to_string()).collect();
+        let names: Vec<_> = loaded.files.paths().map(|file| file.display().to_string()).collect();
         writeln!(meaning, "files {}", names.join(" ")).unwrap();
         snapshot(&path, &meaning);
     }

@@ -14,10 +14,10 @@ pub(crate) fn check(file: &Path) -> Result<(), Failure> {
     let routes: usize = model.apis.iter().map(|api| api.routes.len()).sum();
     let examples: usize = model.apis.iter().flat_map(|api| &api.routes).map(|route| route.examples.len()).sum();
     print(&format!(
-        "{} is fine: {}, {}\n",
+        "{} is fine: {}, {} passed\n",
         file.display(),
         counted(routes, "route"),
-        counted(examples, "example passed").replace("passeds", "passed"),
+        counted(examples, "example"),
     ))
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn load_and_judge(file: &Path) -> Result<Loaded, Report> {
 /// Judges the examples.
 pub(crate) fn judge(loaded: Loaded) -> Result<Loaded, Report> {
     let failures = failed_examples(&loaded.model);
-    if failures.is_empty() { Ok(loaded) } else { Err(Report::new(loaded.sources, failures)) }
+    if failures.is_empty() { Ok(loaded) } else { Err(Report::new(loaded, failures)) }
 }
 
 fn counted(count: usize, what: &str) -> String {

@@ -79,7 +79,7 @@ impl Control {
         })?;
         let mut watch = Watch::new();
         if file.is_some() {
-            watch.set(files);
+            watch.set(files.clone());
         }
         announce(model, &gateway);
         if let Some(admin) = admin {
@@ -110,7 +110,10 @@ impl Control {
         match read {
             Ok(Ok(loaded)) => match self.apply(&loaded).await {
                 Ok(()) => tracing::info!("reloaded: {why}"),
-                Err(error) => tracing::error!("not reloaded, nothing has changed: {error}"),
+                Err(error) => {
+                    self.watch.add(&loaded.files);
+                    tracing::error!("not reloaded, nothing has changed: {error}");
+                }
             },
             Ok(Err(report)) => self.refuse(&report),
             Err(panicked) => tracing::error!(%panicked, "not reloaded, nothing has changed"),
@@ -120,8 +123,11 @@ impl Control {
     async fn apply(&mut self, loaded: &Loaded) -> Result<(), ApplyError> {
         let Loaded { model, files, .. } = loaded;
         self.gateway.apply(model).await?;
-        self.watch.set(files);
-        self.desk.set_token(model.server.admin_token.clone());
+        self.watch.set(files.clone());
+        if model.server.admin == self.server.admin {
+            // Another address may need no token where the one in force does.
+            self.desk.set_token(model.server.admin_token.clone());
+        }
         self.server.drain = model.server.drain;
         for key in needs_restart(&self.server, &model.server) {
             tracing::warn!("`{key}` under [server] has changed; that needs a restart");

@@ -1,111 +1,211 @@
 //! Notices that a file of the configuration has changed.
 //!
 //! Directories are watched, not files: editors and Kubernetes replace a file instead of writing it. What counts as a
-//! change is the content, so a touch or a neighbour's file reloads nothing.
+//! change is the content, compared with what was read, so a touch reloads nothing and no change is ever missed.
 
-use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeMap, HashSet};
-use std::hash::{Hash, Hasher};
-use std::path::{Path, PathBuf};
+use std::collections::{HashSet, VecDeque};
+use std::ffi::OsString;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use gatepost_config::Files;
+use notify::event::{AccessKind, AccessMode, ModifyKind};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 /// Watches the files of a configuration.
 #[derive(Debug)]
 pub(crate) struct Watch {
     watcher: Option<RecommendedWatcher>,
     events: mpsc::Receiver<()>,
-    directories: HashSet<PathBuf>,
-    contents: BTreeMap<PathBuf, Option<u64>>,
+    watched: HashSet<PathBuf>,
+    /// Read by the watcher's thread, to tell our files from their neighbours.
+    interest: Arc<RwLock<Interest>>,
+    files: Files,
+    /// Whether the files may have changed while nobody watched them.
+    suspect: bool,
 }
 
-/// A file that is being written is left alone until nothing has happened for this long.
+/// Which paths events are of interest for.
+#[derive(Debug, Default)]
+struct Interest {
+    /// Files, and the links on the way to them.
+    files: HashSet<PathBuf>,
+    /// Directories in which names come and go.
+    directories: HashSet<PathBuf>,
+}
+
+/// A file that is being written is left alone until nothing has happened to it for this long …
 const SETTLE: Duration = Duration::from_millis(50);
+
+/// … but no longer than this.
+const SETTLE_AT_MOST: Duration = Duration::from_millis(500);
+
+/// Links on the way to one file; more are a circle.
+const MOST_LINKS: usize = 40;
 
 impl Watch {
     /// Watches nothing yet. Where the kernel has no watches left, only signals reload; that is said.
     pub(crate) fn new() -> Self {
         let (told, events) = mpsc::channel(1);
-        let watcher = notify::recommended_watcher(move |_event| {
-            // Full is fine: somebody is to look already.
-            let _ = told.try_send(());
-        });
+        let interest = Arc::new(RwLock::new(Interest::default()));
+        let watcher = {
+            let interest = Arc::clone(&interest);
+            notify::recommended_watcher(move |event: notify::Result<Event>| {
+                let interest = interest.read().unwrap_or_else(PoisonError::into_inner);
+                // An error may stand for events that were lost.
+                if event.map_or(true, |event| interest.covers(&event)) {
+                    // Full is fine: somebody is to look already.
+                    let _ = told.try_send(());
+                }
+            })
+        };
         let watcher =
             watcher.inspect_err(|error| tracing::warn!(%error, "files cannot be watched: reload with SIGHUP")).ok();
-        Self { watcher, events, directories: HashSet::new(), contents: BTreeMap::new() }
+        Self { watcher, events, watched: HashSet::new(), interest, files: Files::default(), suspect: false }
     }
 
-    /// From now on a change of one of these files counts, compared with what it holds now.
-    pub(crate) fn set(&mut self, files: &[PathBuf]) {
-        self.contents = contents(files);
-        let wanted: HashSet<PathBuf> = files.iter().flat_map(|file| directories_of(file)).collect();
+    /// From now on a change of one of these files counts, compared with what was read.
+    pub(crate) fn set(&mut self, files: Files) {
+        let interest = Interest::of(&files);
+        let wanted = interest.to_watch();
+        *self.interest.write().unwrap_or_else(PoisonError::into_inner) = interest;
+        self.files = files;
+        self.suspect = true;
         let Some(watcher) = &mut self.watcher else { return };
-        for gone in self.directories.difference(&wanted) {
+        for gone in self.watched.difference(&wanted) {
             // It may not exist any more.
             let _ = watcher.unwatch(gone);
         }
-        for new in wanted.difference(&self.directories) {
+        for new in wanted.difference(&self.watched) {
             if let Err(error) = watcher.watch(new, RecursiveMode::NonRecursive) {
                 tracing::warn!(%error, directory = %new.display(), "a directory cannot be watched");
             }
         }
-        self.directories = wanted;
+        self.watched = wanted;
     }
 
-    /// Watches these as well, and compares all from now on.
-    pub(crate) fn add(&mut self, files: &[PathBuf]) {
-        let all: Vec<PathBuf> = self.contents.keys().cloned().chain(files.iter().cloned()).collect();
-        self.set(&all);
+    /// Watches these as well.
+    pub(crate) fn add(&mut self, files: &Files) {
+        let mut all = self.files.clone();
+        all.extend(files);
+        self.set(all);
     }
 
-    /// Waits until a watched file holds something else.
+    /// Waits until a file holds something else than was read.
     pub(crate) async fn changed(&mut self) {
         loop {
-            if self.events.recv().await.is_none() {
-                // Without a watcher nothing ever changes.
-                std::future::pending::<()>().await;
+            if !std::mem::take(&mut self.suspect) {
+                if self.events.recv().await.is_none() {
+                    // Without a watcher nothing ever changes.
+                    std::future::pending::<()>().await;
+                }
+                self.settle().await;
             }
-            while let Ok(Some(())) = timeout(SETTLE, self.events.recv()).await {}
-            let files: Vec<PathBuf> = self.contents.keys().cloned().collect();
-            let now = contents(&files);
-            if now != self.contents {
-                self.contents = now;
+            let now = self.files.read_again();
+            if now != self.files {
+                self.files = now;
                 return;
+            }
+        }
+    }
+
+    async fn settle(&mut self) {
+        let at_most = Instant::now() + SETTLE_AT_MOST;
+        while Instant::now() < at_most {
+            match timeout_at(at_most.min(Instant::now() + SETTLE), self.events.recv()).await {
+                Ok(Some(())) => {}
+                Ok(None) | Err(_) => return,
             }
         }
     }
 }
 
-/// The directory of a file, and of what it is a link to. A directory (of an `include`) counts as itself.
-fn directories_of(file: &Path) -> Vec<PathBuf> {
-    let parent = |path: &Path| match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        Some(_) | None => PathBuf::from("."),
-    };
-    if file.is_dir() {
-        return vec![file.to_owned()];
+impl Interest {
+    fn of(files: &Files) -> Self {
+        let mut interest = Self::default();
+        for path in files.paths() {
+            let steps = steps(path);
+            if path.is_dir() {
+                interest.directories.extend(steps.last().cloned());
+            }
+            interest.files.extend(steps);
+        }
+        interest
     }
-    let mut directories = vec![parent(file)];
-    directories.extend(file.canonicalize().ok().map(|target| parent(&target)));
-    directories
+
+    fn to_watch(&self) -> HashSet<PathBuf> {
+        let parents = self.files.iter().filter_map(|file| file.parent()).map(Path::to_owned);
+        parents.chain(self.directories.iter().cloned()).filter(|directory| directory.is_dir()).collect()
+    }
+
+    fn covers(&self, event: &Event) -> bool {
+        if event.need_rescan() {
+            return true;
+        }
+        let comes_or_goes = match event.kind {
+            // Reading a file tells of it too; our own comparing must not wake us again.
+            EventKind::Access(AccessKind::Close(AccessMode::Write)) => false,
+            EventKind::Access(_) => return false,
+            EventKind::Modify(ModifyKind::Name(_)) | EventKind::Create(_) | EventKind::Remove(_) => true,
+            EventKind::Modify(_) | EventKind::Any | EventKind::Other => false,
+        };
+        event.paths.iter().any(|path| {
+            let within = || path.parent().is_some_and(|parent| self.directories.contains(parent));
+            self.files.contains(path) || (comes_or_goes && within())
+        })
+    }
 }
 
-/// A hash of what each file holds; of a directory, of the names in it. Absent where it cannot be read.
-fn contents(files: &[PathBuf]) -> BTreeMap<PathBuf, Option<u64>> {
-    files.iter().map(|file| (file.clone(), content(file))).collect()
+/// Every link on the way to a file, and the file: whatever is replaced to change what the path leads to.
+fn steps(path: &Path) -> Vec<PathBuf> {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut ahead: VecDeque<OsString> = absolute.components().map(|part| part.as_os_str().to_owned()).collect();
+    let mut here = PathBuf::new();
+    let mut steps = Vec::new();
+    while let Some(part) = ahead.pop_front() {
+        match Path::new(&part).components().next() {
+            Some(Component::ParentDir) => {
+                here.pop();
+                continue;
+            }
+            Some(Component::CurDir) | None => continue,
+            Some(Component::RootDir | Component::Prefix(_) | Component::Normal(_)) => here.push(&part),
+        }
+        if steps.len() < MOST_LINKS
+            && let Ok(target) = here.read_link()
+        {
+            steps.push(here.clone());
+            here.pop();
+            for part in target.components().rev() {
+                ahead.push_front(part.as_os_str().to_owned());
+            }
+        }
+    }
+    steps.push(here);
+    steps
 }
 
-fn content(file: &Path) -> Option<u64> {
-    let mut hasher = DefaultHasher::new();
-    if file.is_dir() {
-        let mut names: Vec<_> = file.read_dir().ok()?.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
-        names.sort();
-        names.hash(&mut hasher);
-    } else {
-        std::fs::read(file).ok()?.hash(&mut hasher);
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn every_link_on_the_way_to_a_file_is_a_step() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().canonicalize().unwrap();
+        std::fs::create_dir(root.join("v1")).unwrap();
+        std::fs::write(root.join("v1/file"), "").unwrap();
+        symlink("v1", root.join("data")).unwrap();
+        symlink("data/file", root.join("file")).unwrap();
+        symlink(root.join("file"), root.join("outer")).unwrap();
+        let names = ["outer", "file", "data", "v1/file"];
+        assert_eq!(steps(&root.join("outer")), names.map(|name| root.join(name)));
+        symlink("circle", root.join("circle")).unwrap();
+        assert!(steps(&root.join("circle")).len() <= MOST_LINKS + 1);
     }
-    Some(hasher.finish())
 }
