@@ -19,7 +19,7 @@ Measures (all of them when none is named):
   reload         time to start, and to change a configuration of 10,000 routes
 
 Options:
-  --gatepost PATH     the binary to measure [default: ../target/release/gatepost, built if missing]
+  --gatepost PATH     the binary to measure [default: ../target/dist/gatepost, built if missing]
   --peers LIST        which gateways take part [default: gatepost,nginx,haproxy]
   --seconds N         length of one run under load [default: 8]
   --rounds N          how often everything is repeated [default: 3]
@@ -44,7 +44,7 @@ pub(crate) struct Options {
 impl Options {
     /// Reads the arguments after the program's name; `None` when only the usage was asked for.
     pub(crate) fn parse(arguments: &[String]) -> Outcome<Option<Self>> {
-        let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/gatepost");
+        let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/dist/gatepost");
         let mut options = Self {
             measures: Vec::new(),
             peers: Peer::ALL.to_vec(),

@@ -83,7 +83,7 @@ fn build(options: &Options) -> Outcome<()> {
     progress("building gatepost");
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
     let status = Command::new(env!("CARGO"))
-        .args(["build", "--release", "-p", "gatepost", "--manifest-path"])
+        .args(["build", "--profile", "dist", "-p", "gatepost", "--manifest-path"])
         .arg(manifest)
         .status()?;
     if status.success() { Ok(()) } else { Err("gatepost could not be built".into()) }

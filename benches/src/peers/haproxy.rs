@@ -28,7 +28,7 @@ pub(crate) fn gateway(directory: &Scratch, port: u16, job: &Job) -> Outcome<Conf
 defaults
     mode http
     log global
-    log-format "{{\"time\":\"%tr\",\"client\":\"%ci\",\"method\":\"%HM\",\"path\":\"%HP\",\"status\":%ST,\"bytes\":%B,\"milliseconds\":%Ta}}"
+    log-format "{{\"time\":\"%tr\",\"id\":\"%rt\",\"listener\":\"bench\",\"client\":\"%ci\",\"client_from\":\"socket\",\"method\":\"%HM\",\"path\":\"%HP\",\"api\":\"bench\",\"route\":\"GET /bench\",\"verdict\":\"%tsc\",\"status\":%ST,\"upstream\":\"%si:%sp\",\"upstream_ms\":%Tr,\"total_ms\":%Ta,\"bytes_in\":%U,\"bytes_out\":%B}}"
     timeout connect 5s
     timeout client 300s
     timeout server 30s

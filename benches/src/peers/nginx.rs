@@ -53,9 +53,11 @@ pub(crate) fn gateway(directory: &Scratch, port: u16, job: &Job) -> Outcome<Conf
     }}
     limit_req_zone $server_name zone=bench:1m rate={RATE}r/s;
     limit_req_status 429;
-    log_format json escape=json '{{"time":"$time_iso8601","client":"$remote_addr",'
-        '"method":"$request_method","path":"$uri","status":$status,"bytes":$bytes_sent,'
-        '"seconds":$request_time}}';
+    log_format json escape=json '{{"time":"$time_iso8601","id":"$connection-$connection_requests",'
+        '"listener":"bench","client":"$remote_addr","client_from":"socket","method":"$request_method",'
+        '"host":"$host","path":"$uri","api":"bench","route":"GET /bench","status":$status,'
+        '"upstream":"$upstream_addr","upstream_s":"$upstream_header_time","total_s":$request_time,'
+        '"bytes_in":$request_length,"bytes_out":$body_bytes_sent}}';
     access_log access.log json buffer=64k flush=1s;
     keepalive_timeout 300s;
     keepalive_requests 1000000000;

@@ -11,6 +11,7 @@ use gatepost_meter::{Bucket, Law, Nanos, Slots};
 use gatepost_net::{Destination, Fence, Host, PrefixSet};
 use http::{HeaderMap, HeaderValue};
 
+use crate::log_line::route_fields;
 use crate::router::Router;
 use crate::snapshot::{
     Action, Addresses, Api, ApiNames, Entry, Forward, Hosts, ListenKey, Listener, Parallel, Redirect, Respond, Route,
@@ -126,18 +127,24 @@ impl Compiler<'_> {
     fn api(&mut self, api: &model::Api) -> Api {
         let names = Arc::new(ApiNames {
             id: Arc::clone(&api.id),
-            stage: Arc::clone(&api.stage),
             base: Arc::clone(&api.base),
             durations: self.stats.api(&api.name),
         });
         let shared = self.buckets(&api.throttles, &api.name, None);
         let routes: Vec<Arc<Route>> =
-            api.routes.iter().map(|route| Arc::new(self.route(route, &api.name, &names, &shared))).collect();
+            api.routes.iter().map(|route| Arc::new(self.route(route, api, &names, &shared))).collect();
         let router = Router::new(api.routes.iter().map(|route| &route.matcher).zip(routes));
         Api { base: Arc::clone(&api.base), router }
     }
 
-    fn route(&mut self, route: &model::Route, api: &Arc<str>, names: &Arc<ApiNames>, shared: &[Arc<Bucket>]) -> Route {
+    fn route(
+        &mut self,
+        route: &model::Route,
+        api: &model::Api,
+        names: &Arc<ApiNames>,
+        shared: &[Arc<Bucket>],
+    ) -> Route {
+        let model::Api { name: api, stage, .. } = api;
         let mut buckets = self.buckets(&route.throttles, api, Some(&route.key));
         buckets.extend_from_slice(shared);
         Route {
@@ -150,6 +157,7 @@ impl Compiler<'_> {
             max_body: route.max_body,
             action: self.action(&route.action),
             stats: self.stats.route(api, &route.key),
+            log_fields: route_fields(&names.id, stage, &route.key),
         }
     }
 

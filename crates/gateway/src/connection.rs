@@ -485,7 +485,7 @@ impl Connection {
             started: now,
             took: Duration::ZERO,
             listener: self.site.name.borrow().clone(),
-            client: self.client,
+            client: self.client_text.clone(),
             method: None,
             host: "".into(),
             path: "".into(),

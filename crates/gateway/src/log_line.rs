@@ -4,7 +4,7 @@
 //! Written by hand because there is one line for each request: a derived serializer costs three times as much.
 
 use std::io::Write;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 
@@ -21,35 +21,35 @@ pub(crate) struct LineWriter {
 impl LineWriter {
     /// Appends the line of `record`, with its end.
     pub(crate) fn write(&mut self, record: &Record, lines: &mut Vec<u8>) {
+        lines.reserve(TYPICAL);
         let mut fields = Fields(lines);
         let (second, milliseconds) = self.at(record.at);
         fields.raw(r#"{"time":""#);
         fields.raw(second);
-        fields.number(format_args!("{milliseconds:03}"));
+        fields.three_digits(milliseconds);
         fields.raw(r#"Z","id":""#);
-        fields.number(format_args!("{}", record.id));
+        fields.bytes(&record.id.digits());
         fields.raw(r#"","listener":""#);
         fields.raw(&record.listener);
         fields.raw(r#"","client":""#);
-        fields.number(format_args!("{}", record.client));
+        fields.bytes(record.client.as_bytes());
         // What told the client's address.
         fields.raw(r#"","client_from":"socket""#);
         if let Some(method) = &record.method {
-            fields.text("method", method.as_str());
+            fields.name("method");
+            // A method is a token.
+            fields.quoted(method.as_str());
         }
         fields.text("host", &record.host);
         fields.text("path", &record.path);
         if let Some(route) = &record.route {
-            fields.text("api", &route.api.id);
-            if *route.api.stage != *DEFAULT_STAGE {
-                fields.text("stage", &route.api.stage);
-            }
-            fields.text("route", &route.key);
+            fields.raw(&route.log_fields);
         }
         fields.name("verdict");
         fields.raw(if record.admitted { r#""admitted""# } else { r#""refused""# });
         if let Some(reason) = record.reason.map(Reason::name) {
-            fields.text("reason", reason);
+            fields.name("reason");
+            fields.quoted(reason);
         }
         if let Some(detail) = &record.detail {
             fields.text("detail", detail);
@@ -59,11 +59,12 @@ impl LineWriter {
             fields.raw(status.as_str());
         }
         forwarding(record, &mut fields);
-        fields.milliseconds("total_ms", record.took.as_micros());
+        fields.milliseconds("total_ms", record.took);
         fields.count("bytes_in", record.bytes_in);
         fields.count("bytes_out", record.bytes_out);
         if record.ended != Ended::Complete {
-            fields.text("ended", record.ended.name());
+            fields.name("ended");
+            fields.quoted(record.ended.name());
         }
         fields.raw("}\n");
     }
@@ -81,8 +82,23 @@ impl LineWriter {
     }
 }
 
+/// What a line takes, in bytes, unless its names are long.
+const TYPICAL: usize = 512;
+
 /// The stage of an API that names none.
 const DEFAULT_STAGE: &str = "$default";
+
+/// What a line says of its route: the same for all its requests, so it is written once.
+pub(crate) fn route_fields(api: &str, stage: &str, route: &str) -> Box<str> {
+    let mut line = Vec::new();
+    let mut fields = Fields(&mut line);
+    fields.text("api", api);
+    if stage != DEFAULT_STAGE {
+        fields.text("stage", stage);
+    }
+    fields.text("route", route);
+    String::from_utf8_lossy(&line).into()
+}
 
 fn forwarding(record: &Record, fields: &mut Fields<'_>) {
     if let Some(upstream) = &record.upstream {
@@ -92,7 +108,7 @@ fn forwarding(record: &Record, fields: &mut Fields<'_>) {
         fields.count("attempts", record.attempts.into());
     }
     if let Some(took) = record.upstream_took {
-        fields.milliseconds("upstream_ms", took.as_micros());
+        fields.milliseconds("upstream_ms", took);
     }
 }
 
@@ -100,13 +116,22 @@ fn forwarding(record: &Record, fields: &mut Fields<'_>) {
 struct Fields<'l>(&'l mut Vec<u8>);
 
 impl Fields<'_> {
+    /// What needs no escape.
     fn raw(&mut self, text: &str) {
-        self.0.extend_from_slice(text.as_bytes());
+        self.bytes(text.as_bytes());
     }
 
-    /// What formats as digits and the like, which need no escape. Writing into a vector cannot fail.
-    fn number(&mut self, text: std::fmt::Arguments<'_>) {
-        let _ = self.0.write_fmt(text);
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn number(&mut self, number: u64) {
+        self.raw(itoa::Buffer::new().format(number));
+    }
+
+    fn three_digits(&mut self, number: u32) {
+        let digit = |place: u32| b'0' + u8::try_from(number / place % 10).unwrap_or(0);
+        self.bytes(&[digit(100), digit(10), digit(1)]);
     }
 
     fn name(&mut self, name: &str) {
@@ -117,34 +142,50 @@ impl Fields<'_> {
 
     fn count(&mut self, name: &str, count: u64) {
         self.name(name);
-        self.number(format_args!("{count}"));
+        self.number(count);
     }
 
-    /// Microseconds as milliseconds.
-    fn milliseconds(&mut self, name: &str, microseconds: u128) {
+    /// To the microsecond.
+    fn milliseconds(&mut self, name: &str, duration: Duration) {
+        let milliseconds = duration.as_millis();
         self.name(name);
-        self.number(format_args!("{}.{:03}", microseconds / 1000, microseconds % 1000));
+        self.number(u64::try_from(milliseconds).unwrap_or(u64::MAX));
+        self.raw(".");
+        self.three_digits(duration.subsec_micros() % 1000);
     }
 
     fn text(&mut self, name: &str, text: &str) {
         self.name(name);
-        self.raw("\"");
-        let plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
-        if text.bytes().all(plain) {
-            self.raw(text);
+        let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+        // Without a way out of the loop it is done many bytes at a time.
+        if text.bytes().fold(true, |plain, byte| plain & is_plain(byte)) {
+            self.quoted(text);
         } else {
+            self.raw("\"");
             self.escape(text);
+            self.raw("\"");
         }
+    }
+
+    /// What needs no escape, in quotes.
+    fn quoted(&mut self, text: &str) {
         self.raw("\"");
+        self.raw(text);
+        self.raw("\"");
+    }
+
+    /// Writing into a vector cannot fail.
+    fn formatted(&mut self, text: std::fmt::Arguments<'_>) {
+        let _ = self.0.write_fmt(text);
     }
 
     fn escape(&mut self, text: &str) {
         for character in text.chars() {
             match character {
-                '"' | '\\' => self.number(format_args!("\\{character}")),
+                '"' | '\\' => self.formatted(format_args!("\\{character}")),
                 // DEL and the second set of control characters too: terminals act on them.
-                ..' ' | '\u{7F}'..='\u{9F}' => self.number(format_args!("\\u{:04x}", u32::from(character))),
-                _ => self.number(format_args!("{character}")),
+                ..' ' | '\u{7F}'..='\u{9F}' => self.formatted(format_args!("\\u{:04x}", u32::from(character))),
+                _ => self.formatted(format_args!("{character}")),
             }
         }
     }

@@ -77,7 +77,7 @@ fn begin(connection: Rc<Connection>, parts: &Parts) -> Exchange {
         started: Instant::now(),
         took: Duration::ZERO,
         listener: connection.site.name.borrow().clone(),
-        client: connection.client,
+        client: connection.client_text.clone(),
         method: Some(parts.method.clone()),
         host: Box::default(),
         path: Box::default(),
@@ -111,7 +111,7 @@ fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<(
     exchange.note(|record| record.name(&facts.host, &facts.path));
 
     let mut cache = connection.worker.snapshot.borrow_mut();
-    let listener = cache.load().listeners.get(&connection.site.key).ok_or(Rejection::ListenerGone)?;
+    let listener = connection.site.listener(cache.load()).ok_or(Rejection::ListenerGone)?;
     let route = listener.route(&facts.host, &facts.path, facts.method)?;
     exchange.note(|record| record.route = Some(Arc::clone(route)));
 

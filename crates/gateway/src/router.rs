@@ -13,10 +13,9 @@
 //! The routes form a tree with a hash table at each segment: a look-up costs by the path's length, not by the number
 //! of routes, and visits a node at most once.
 
-use std::collections::HashMap;
-
 use gatepost_config::model::{Methods, RouteMatcher, Segment};
 use http::{HeaderValue, Method};
+use rustc_hash::FxHashMap;
 
 /// The routes of one API; `R` is what stands for a route.
 #[derive(Debug)]
@@ -37,7 +36,8 @@ pub(crate) enum Miss {
 /// A place in the tree of segments.
 #[derive(Debug)]
 struct Node<R> {
-    below: HashMap<Box<str>, Node<R>>,
+    /// Its keys come from the configuration, so nobody can make them collide.
+    below: FxHashMap<Box<str>, Node<R>>,
     parameter: Option<Box<Node<R>>>,
     greedy: Leaf<R>,
     here: Leaf<R>,
@@ -163,7 +163,7 @@ impl<R> Leaf<R> {
 
 impl<R> Default for Node<R> {
     fn default() -> Self {
-        Self { below: HashMap::new(), parameter: None, greedy: Leaf::default(), here: Leaf::default() }
+        Self { below: FxHashMap::default(), parameter: None, greedy: Leaf::default(), here: Leaf::default() }
     }
 }
 

@@ -67,7 +67,6 @@ pub(crate) struct Api {
 #[derive(Debug)]
 pub(crate) struct ApiNames {
     pub(crate) id: Arc<str>,
-    pub(crate) stage: Arc<str>,
     pub(crate) base: Arc<str>,
     pub(crate) durations: Arc<Durations>,
 }
@@ -85,6 +84,8 @@ pub(crate) struct Route {
     pub(crate) max_body: u64,
     pub(crate) action: Action,
     pub(crate) stats: Arc<RouteStats>,
+    /// What the access log says of it.
+    pub(crate) log_fields: Box<str>,
 }
 
 /// How many requests of a route may be under way.

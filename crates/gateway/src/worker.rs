@@ -24,7 +24,7 @@ use crate::connection;
 use crate::forward::pool::Pools;
 use crate::gateway::Shared;
 use crate::record::{Record, RequestId};
-use crate::snapshot::{ListenKey, Snapshot};
+use crate::snapshot::{ListenKey, Listener, Snapshot};
 use crate::stats::WorkerStats;
 
 /// What a worker is told.
@@ -74,6 +74,8 @@ pub(crate) struct Site {
     pub(crate) name: RefCell<Arc<str>>,
     pub(crate) limits: Cell<Limits>,
     stage: Cell<Stage>,
+    /// The listener as the snapshot with this number has it.
+    known: RefCell<Option<(u64, Arc<Listener>)>>,
     stop_accepting: Notify,
     members: RefCell<Members>,
 }
@@ -283,7 +285,7 @@ impl Worker {
     /// A place among the listener's connections, unless they are too many.
     fn enter(&self, site: &Site) -> Option<Slot> {
         let mut cache = self.snapshot.borrow_mut();
-        let listener = cache.load().listeners.get(&site.key)?;
+        let listener = site.listener(cache.load())?;
         let slot = listener.stats.connections.enter(listener.limits.connections);
         if slot.is_none() {
             listener.stats.turned_away.fetch_add(1, Ordering::Relaxed);
@@ -355,14 +357,25 @@ impl Site {
             name: RefCell::new("".into()),
             limits: Cell::new(UNTIL_REFRESHED),
             stage: Cell::new(Stage::Open),
+            known: RefCell::new(None),
             stop_accepting: Notify::new(),
             members: RefCell::default(),
         }
     }
 
+    /// The listener in a snapshot, unless it has none for this address. Looked up once for each snapshot.
+    pub(crate) fn listener(&self, snapshot: &Snapshot) -> Option<Arc<Listener>> {
+        let mut known = self.known.borrow_mut();
+        if known.as_ref().is_none_or(|(number, _)| *number != snapshot.number) {
+            let listener = snapshot.listeners.get(&self.key)?;
+            *known = Some((snapshot.number, Arc::clone(listener)));
+        }
+        known.as_ref().map(|(_, listener)| Arc::clone(listener))
+    }
+
     /// Takes over the listener's properties, for connections from now on.
     fn refresh(&self, snapshot: &Snapshot) {
-        if let Some(listener) = snapshot.listeners.get(&self.key) {
+        if let Some(listener) = self.listener(snapshot) {
             self.limits.set(listener.limits);
             if *self.name.borrow() != listener.name {
                 *self.name.borrow_mut() = Arc::clone(&listener.name);
