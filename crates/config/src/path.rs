@@ -45,7 +45,8 @@ pub fn one_form(path: &str) -> Result<Cow<'_, str>, PathError> {
         return Err(PathError::NotAbsolute);
     }
     let form = if path.bytes().all(stands_bare) { Cow::Borrowed(path) } else { respell(path)?.into() };
-    if form.split('/').any(is_dot_segment) {
+    // Nearly every path lacks the dot, and needs no second look.
+    if form.as_bytes().contains(&b'.') && form.split('/').any(is_dot_segment) {
         return Err(PathError::DotSegment);
     }
     Ok(form)
@@ -83,27 +84,36 @@ fn refuse_ambiguous(byte: u8) -> Result<(), PathError> {
 /// Whether some reader would take a segment of the one form for `.` or `..`: one that decodes `%2F` first, or one that
 /// cuts path parameters (`;…`) off.
 fn is_dot_segment(segment: &str) -> bool {
-    // Nearly every segment lacks the dot, and needs no second look.
-    segment.contains('.')
-        && segment.split("%2F").any(|part| {
-            let name = part.split(';').next().unwrap_or(part);
-            name == "." || name == ".."
-        })
+    segment.split("%2F").any(|part| {
+        let name = part.split(';').next().unwrap_or(part);
+        name == "." || name == ".."
+    })
 }
 
 /// RFC 3986, 2.3.
-fn is_unreserved(byte: u8) -> bool {
+const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
 /// What a path may hold without an escape (RFC 3986, 3.3: `pchar` less the escapes, and the separator).
 fn stands_bare(byte: u8) -> bool {
-    is_unreserved(byte)
-        || matches!(
+    STANDS_BARE[byte as usize]
+}
+
+/// A table, because every byte of every request's path is looked up.
+static STANDS_BARE: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        let delimiter = matches!(
             byte,
             b'/' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@'
-        )
-}
+        );
+        table[byte as usize] = is_unreserved(byte) || delimiter;
+        byte += 1;
+    }
+    table
+};
 
 fn hex_value(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::fs;
 use std::future::Future;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -23,6 +23,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::fs::Mode;
+use rustix::process::umask;
 use subtle::ConstantTimeEq;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
@@ -120,8 +122,11 @@ impl Desk {
             }
             Admin::Unix(path) => {
                 remove_stale(path).await?;
-                let listener = UnixListener::bind(path)?;
-                fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+                // For its owner alone from the first moment. Nothing else makes a file meanwhile.
+                let before = umask(Mode::from_raw_mode(0o177));
+                let bound = UnixListener::bind(path);
+                umask(before);
+                let listener = bound?;
                 let desk = Arc::clone(self);
                 tokio::spawn(async move { desk.serve(|| async { Ok(listener.accept().await?.0) }).await });
                 Ok(Some(format!("unix:{}", path.display())))

@@ -1,14 +1,16 @@
 //! `gatepost run`: starts the gateway, then supervises it from the control thread: signals, changed files, the end.
 
+use std::collections::HashSet;
+use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
-use gatepost_config::model::{Model, Server};
+use gatepost_config::model::{Admin, Model, Server};
 use gatepost_config::{Loaded, Report};
 use gatepost_gateway::{ApplyError, Gateway};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::io::IsTerminal;
-use std::sync::Arc;
-use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, timeout};
@@ -46,6 +48,7 @@ pub(crate) fn supervise(loaded: Loaded, file: Option<PathBuf>, ready: impl FnOnc
 /// The control thread's view of a running gateway.
 struct Control {
     gateway: Gateway,
+    announced: HashSet<SocketAddr>,
     desk: Arc<Desk>,
     /// `[server]` as it is in force: what cannot change is as it was at the start.
     server: Server,
@@ -75,17 +78,19 @@ impl Control {
         let desk = Desk::new(Arc::clone(gateway.stats()), model.server.admin_token.clone());
         let admin = desk.open(&model.server.admin).await.map_err(|error| {
             let hint = "; give `admin` under [server] another address, or \"off\"";
-            Failure::CannotRun(format!("cannot open the admin listener at {:?}: {error}{hint}", model.server.admin))
+            let at = admin_text(&model.server.admin);
+            Failure::CannotRun(format!("cannot open the admin listener at {at}: {error}{hint}"))
         })?;
         let mut watch = Watch::new();
         if file.is_some() {
             watch.set(files.clone());
         }
-        announce(model, &gateway);
+        let mut announced = HashSet::new();
+        announce(model, &gateway, &mut announced);
         if let Some(admin) = admin {
             tracing::info!("admin on {admin}");
         }
-        Ok(Self { gateway, desk, server: model.server.clone(), file, watch, signals })
+        Ok(Self { gateway, announced, desk, server: model.server.clone(), file, watch, signals })
     }
 
     /// Serves and reloads until told to stop; whether that is urgent.
@@ -123,6 +128,7 @@ impl Control {
     async fn apply(&mut self, loaded: &Loaded) -> Result<(), ApplyError> {
         let Loaded { model, files, .. } = loaded;
         self.gateway.apply(model).await?;
+        announce(model, &self.gateway, &mut self.announced);
         self.watch.set(files.clone());
         if model.server.admin == self.server.admin {
             // Another address may need no token where the one in force does.
@@ -191,11 +197,28 @@ impl Signals {
     }
 }
 
-fn announce(model: &Model, gateway: &Gateway) {
+/// Says where it listens, but for what has been said.
+fn announce(model: &Model, gateway: &Gateway, said: &mut HashSet<SocketAddr>) {
+    let mut now = HashSet::new();
     for listener in &model.listeners {
         for address in gateway.addresses_of(listener) {
-            tracing::info!("listening on http://{address} ({})", listener.name);
+            now.insert(address);
+            if !said.contains(&address) {
+                tracing::info!("listening on http://{address} ({})", listener.name);
+            }
         }
+    }
+    for gone in said.difference(&now) {
+        tracing::info!("no longer listening on http://{gone}");
+    }
+    *said = now;
+}
+
+fn admin_text(admin: &Admin) -> String {
+    match admin {
+        Admin::Off => "nowhere".to_owned(),
+        Admin::Tcp(address) => address.to_string(),
+        Admin::Unix(path) => path.display().to_string(),
     }
 }
 

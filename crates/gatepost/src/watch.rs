@@ -3,8 +3,10 @@
 //! Directories are watched, not files: editors and Kubernetes replace a file instead of writing it. What counts as a
 //! change is the content, compared with what was read, so a touch reloads nothing and no change is ever missed.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::OsString;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -20,7 +22,8 @@ use tokio::time::{Instant, timeout_at};
 pub(crate) struct Watch {
     watcher: Option<RecommendedWatcher>,
     events: mpsc::Receiver<()>,
-    watched: HashSet<PathBuf>,
+    /// The directories watched, each as the device and inode that it was.
+    watched: HashMap<PathBuf, (u64, u64)>,
     /// Read by the watcher's thread, to tell our files from their neighbours.
     interest: Arc<RwLock<Interest>>,
     files: Files,
@@ -64,7 +67,7 @@ impl Watch {
         };
         let watcher =
             watcher.inspect_err(|error| tracing::warn!(%error, "files cannot be watched: reload with SIGHUP")).ok();
-        Self { watcher, events, watched: HashSet::new(), interest, files: Files::default(), suspect: false }
+        Self { watcher, events, watched: HashMap::new(), interest, files: Files::default(), suspect: false }
     }
 
     /// From now on a change of one of these files counts, compared with what was read.
@@ -75,11 +78,12 @@ impl Watch {
         self.files = files;
         self.suspect = true;
         let Some(watcher) = &mut self.watcher else { return };
-        for gone in self.watched.difference(&wanted) {
+        // A directory that was replaced is another one under the same name.
+        for (gone, _) in self.watched.iter().filter(|(path, inode)| wanted.get(*path) != Some(*inode)) {
             // It may not exist any more.
             let _ = watcher.unwatch(gone);
         }
-        for new in wanted.difference(&self.watched) {
+        for (new, _) in wanted.iter().filter(|(path, inode)| self.watched.get(*path) != Some(*inode)) {
             if let Err(error) = watcher.watch(new, RecursiveMode::NonRecursive) {
                 tracing::warn!(%error, directory = %new.display(), "a directory cannot be watched");
             }
@@ -136,9 +140,15 @@ impl Interest {
         interest
     }
 
-    fn to_watch(&self) -> HashSet<PathBuf> {
-        let parents = self.files.iter().filter_map(|file| file.parent()).map(Path::to_owned);
-        parents.chain(self.directories.iter().cloned()).filter(|directory| directory.is_dir()).collect()
+    fn to_watch(&self) -> HashMap<PathBuf, (u64, u64)> {
+        let parents = self.files.iter().filter_map(|file| file.parent());
+        let directories = parents.chain(self.directories.iter().map(PathBuf::as_path));
+        directories
+            .filter_map(|directory| {
+                let metadata = directory.metadata().ok().filter(Metadata::is_dir)?;
+                Some((directory.to_owned(), (metadata.dev(), metadata.ino())))
+            })
+            .collect()
     }
 
     fn covers(&self, event: &Event) -> bool {

@@ -17,6 +17,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
@@ -33,10 +34,12 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use crate::body::Answering;
+use crate::forward::forwarded;
+use crate::host::host_name;
 use crate::io::Io;
 use crate::pipeline;
 use crate::record::{Ended, Record};
-use crate::rejection::Reason;
+use crate::rejection::{Malformed, Reason};
 use crate::worker::{Membership, Site, Worker};
 
 /// A client connection, shared by the task that drives it and the bodies that stream over it. All on one thread.
@@ -48,6 +51,8 @@ pub(crate) struct Connection {
     pub(crate) client: std::net::IpAddr,
     /// That address as `X-Forwarded-For` has it.
     pub(crate) client_text: HeaderValue,
+    /// The host of the last request: most clients name the same one in all of a connection's requests.
+    seen: RefCell<Option<SeenHost>>,
     limits: Limits,
     phase: Cell<Phase>,
     /// When the exchange is over, whoever is slow.
@@ -71,6 +76,14 @@ pub(crate) struct Connection {
     unread: Cell<bool>,
     /// The status of an answer that hyper gave by itself.
     own_answer: Cell<Option<StatusCode>>,
+}
+
+/// A `Host` that a client has sent, and what was made of it.
+#[derive(Debug)]
+struct SeenHost {
+    sent: Box<[u8]>,
+    name: Arc<str>,
+    forwarded: HeaderValue,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -269,6 +282,7 @@ impl Connection {
             site,
             client,
             client_text,
+            seen: RefCell::new(None),
             limits,
             phase: Cell::new(Phase::Fresh(Instant::now())),
             deadline: Cell::new(None),
@@ -283,6 +297,25 @@ impl Connection {
             unread: Cell::new(false),
             own_answer: Cell::new(None),
         }
+    }
+
+    // === what the pipeline asks ===
+
+    /// [`host_name`], which is asked once for the same host.
+    pub(crate) fn host_name(&self, host: &[u8]) -> Result<Arc<str>, Malformed> {
+        let mut seen = self.seen.borrow_mut();
+        if let Some(seen) = seen.as_ref().filter(|seen| *seen.sent == *host) {
+            return Ok(Arc::clone(&seen.name));
+        }
+        let name = host_name(host)?;
+        let forwarded = forwarded(&self.client_text, host);
+        *seen = Some(SeenHost { sent: host.into(), name: Arc::clone(&name), forwarded });
+        Ok(name)
+    }
+
+    /// `Forwarded` for the request whose host was asked for last.
+    pub(crate) fn forwarded(&self) -> Option<HeaderValue> {
+        self.seen.borrow().as_ref().map(|seen| seen.forwarded.clone())
     }
 
     // === what the pipeline tells ===
@@ -487,8 +520,8 @@ impl Connection {
             listener: self.site.name.borrow().clone(),
             client: self.client_text.clone(),
             method: None,
-            host: "".into(),
-            path: "".into(),
+            host: Arc::default(),
+            path: Box::default(),
             route: None,
             admitted: false,
             reason: Some(reason),

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Uri};
 use crate::admission::{Meters, admit};
 use crate::clock::Clock;
 use crate::compile::Lasting;
+use crate::host::host_name;
 use crate::rejection::Rejection;
 use crate::request::Facts;
 use crate::snapshot::{ListenKey, Listener, Snapshot};
@@ -60,7 +61,7 @@ fn judge(example: &Example, api: &Api, route: &Route, listener: &Listener) -> Ou
         Ok(uri) => uri,
         Err(error) => return Outcome::Unusable(error.to_string()),
     };
-    let facts = match Facts::read(example.from, &example.method, &uri, &headers, None) {
+    let facts = match Facts::read(example.from, &example.method, &uri, &headers, None, host_name) {
         Ok(facts) => facts,
         Err(malformed) => return Outcome::Refused(Rejection::Malformed(malformed)),
     };

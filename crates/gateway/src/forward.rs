@@ -3,6 +3,8 @@
 mod headers;
 pub(crate) mod pool;
 
+pub(crate) use headers::forwarded;
+
 use std::rc::Rc;
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! Which host a request is for.
 
-use std::borrow::Cow;
+use std::sync::Arc;
 
 use http::uri::Authority;
 
@@ -10,10 +10,10 @@ use crate::rejection::Malformed;
 ///
 /// # Errors
 /// It is no host: empty, with user information, or with characters that a host cannot have.
-pub(crate) fn host_name(host: &[u8]) -> Result<Cow<'_, str>, Malformed> {
+pub(crate) fn host_name(host: &[u8]) -> Result<Arc<str>, Malformed> {
     let text = std::str::from_utf8(host).map_err(|_| Malformed::Host)?;
     let name = name_of(text).ok_or(Malformed::Host)?;
-    Ok(if name.bytes().any(|byte| byte.is_ascii_uppercase()) { name.to_ascii_lowercase().into() } else { name.into() })
+    Ok(name.to_ascii_lowercase().into())
 }
 
 /// Cuts the port off, if what remains is a host (RFC 3986, 3.2.2) and the port a port.

@@ -27,7 +27,7 @@ use crate::admission::{Meters, Permit, admit};
 use crate::body::{Answering, Exchange, RequestBody, ResponseBody};
 use crate::connection::Connection;
 use crate::forward::forward;
-use crate::record::{Ended, Record};
+use crate::record::{Ended, Record, cut};
 use crate::rejection::{BadUpstream, Rejection};
 use crate::request::Facts;
 use crate::snapshot::{Action, Redirect, Respond, Route, below_base};
@@ -79,7 +79,7 @@ fn begin(connection: Rc<Connection>, parts: &Parts) -> Exchange {
         listener: connection.site.name.borrow().clone(),
         client: connection.client_text.clone(),
         method: Some(parts.method.clone()),
-        host: Box::default(),
+        host: Arc::default(),
         path: Box::default(),
         route: None,
         admitted: false,
@@ -100,15 +100,17 @@ fn begin(connection: Rc<Connection>, parts: &Parts) -> Exchange {
 fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<(Permit, BelowBase), Rejection> {
     let connection = Rc::clone(&exchange.connection);
     let Parts { method, uri, headers, .. } = parts;
-    let facts = match Facts::read(connection.client, method, uri, headers, body.length()) {
+    let name = |host: &[u8]| connection.host_name(host);
+    let facts = match Facts::read(connection.client, method, uri, headers, body.length(), name) {
         Ok(facts) => facts,
         Err(malformed) => {
             let host = headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
-            exchange.note(|record| record.name(&String::from_utf8_lossy(host), uri.path()));
+            let host = String::from_utf8_lossy(host);
+            exchange.note(|record| record.name(cut(&host).into(), uri.path()));
             return Err(Rejection::Malformed(malformed));
         }
     };
-    exchange.note(|record| record.name(&facts.host, &facts.path));
+    exchange.note(|record| record.name(Arc::clone(&facts.host), &facts.path));
 
     let mut cache = connection.worker.snapshot.borrow_mut();
     let listener = connection.site.listener(cache.load()).ok_or(Rejection::ListenerGone)?;

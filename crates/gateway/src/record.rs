@@ -22,7 +22,7 @@ pub(crate) struct Record {
     pub(crate) client: HeaderValue,
     /// Absent: no head was understood.
     pub(crate) method: Option<Method>,
-    pub(crate) host: Box<str>,
+    pub(crate) host: Arc<str>,
     pub(crate) path: Box<str>,
     pub(crate) route: Option<Arc<Route>>,
     /// Whether admission let it in.
@@ -100,10 +100,15 @@ impl RequestId {
 /// Longer hosts and paths are cut in the log, in bytes: a record waits in a queue, and strangers choose these.
 const LONGEST_NAME: usize = 2048;
 
+/// As much of a name as the log keeps.
+pub(crate) fn cut(name: &str) -> &str {
+    &name[..name.floor_char_boundary(LONGEST_NAME)]
+}
+
 impl Record {
     /// Notes what was asked for.
-    pub(crate) fn name(&mut self, host: &str, path: &str) {
-        self.host = host[..host.floor_char_boundary(LONGEST_NAME)].into();
-        self.path = path[..path.floor_char_boundary(LONGEST_NAME)].into();
+    pub(crate) fn name(&mut self, host: Arc<str>, path: &str) {
+        self.host = host;
+        self.path = cut(path).into();
     }
 }

@@ -3,12 +3,13 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use gatepost_config::path::one_form;
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Uri};
 
-use crate::host::{agrees, host_name};
+use crate::host::agrees;
 use crate::rejection::Malformed;
 
 /// The facts of a request that routing and admission judge by.
@@ -19,7 +20,7 @@ pub(crate) struct Facts<'r> {
     /// The method.
     pub(crate) method: &'r Method,
     /// The host without its port, in lower case.
-    pub(crate) host: Cow<'r, str>,
+    pub(crate) host: Arc<str>,
     /// The path in the one form, with the base path.
     pub(crate) path: Cow<'r, str>,
     /// The length of the body in bytes, if it is told in advance.
@@ -27,7 +28,9 @@ pub(crate) struct Facts<'r> {
 }
 
 impl<'r> Facts<'r> {
-    /// Reads the facts off a request's head.
+    /// Reads the facts off a request's head. `name` is [`host_name`], or remembers what that said of the same host.
+    ///
+    /// [`host_name`]: crate::host::host_name
     ///
     /// # Errors
     /// The head is ambiguous, see [`Malformed`].
@@ -37,6 +40,7 @@ impl<'r> Facts<'r> {
         uri: &'r Uri,
         headers: &'r HeaderMap,
         length: Option<u64>,
+        name: impl FnOnce(&[u8]) -> Result<Arc<str>, Malformed>,
     ) -> Result<Self, Malformed> {
         // A tunnel is not a request to an API, and its target has no path.
         if *method == Method::CONNECT {
@@ -47,13 +51,7 @@ impl<'r> Facts<'r> {
         if uri.authority().is_some_and(|authority| !agrees(authority, host)) {
             return Err(Malformed::Authority);
         }
-        Ok(Self {
-            client,
-            method,
-            host: host_name(host)?,
-            path: one_form(uri.path()).map_err(Malformed::Path)?,
-            length,
-        })
+        Ok(Self { client, method, host: name(host)?, path: one_form(uri.path()).map_err(Malformed::Path)?, length })
     }
 }
 

@@ -29,10 +29,10 @@ pub(super) fn outgoing(headers: &mut HeaderMap, forward: &Forward, connection: &
     }
     headers.insert(X_FORWARDED_FOR, connection.client_text.clone());
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    if let Some(forwarded) = connection.forwarded() {
+        headers.insert(FORWARDED, forwarded);
+    }
     if let Some(host) = client_host {
-        if let Some(forwarded) = forwarded(connection, &host) {
-            headers.insert(FORWARDED, forwarded);
-        }
         headers.insert(X_FORWARDED_HOST, host);
     }
     for (name, value) in &forward.set {
@@ -58,29 +58,27 @@ pub(super) fn incoming(headers: &mut HeaderMap) {
     remove_unwanted(headers, speaks_for_us);
 }
 
-/// RFC 7239: what is known of the client's side, in one element.
-fn forwarded(connection: &Connection, host: &HeaderValue) -> Option<HeaderValue> {
-    let client = connection.client_text.to_str().ok()?;
-    let host = host.to_str().ok()?;
-    let mut text = String::with_capacity(client.len() + host.len() + 28);
-    text.push_str("for=");
-    push_node(&mut text, client);
-    text.push_str(";host=");
-    // A colon is no token character, so a port makes it a quoted string; a checked host has nothing to escape.
-    if host.contains([':', '[']) {
-        text.extend(["\"", host, "\""]);
+/// RFC 7239: what is known of the client's side, in one element. `host` has been found to be a host.
+pub(crate) fn forwarded(client: &HeaderValue, host: &[u8]) -> HeaderValue {
+    let mut text = Vec::with_capacity(client.len() + host.len() + 28);
+    text.extend_from_slice(b"for=");
+    push_node(&mut text, client.as_bytes());
+    text.extend_from_slice(b";host=");
+    // A colon is no token character, so a port makes it a quoted string; a host has nothing to escape.
+    if host.contains(&b':') {
+        text.extend([b"\"", host, b"\""].concat());
     } else {
-        text.push_str(host);
+        text.extend_from_slice(host);
     }
-    text.push_str(";proto=http");
-    HeaderValue::try_from(text).ok()
+    text.extend_from_slice(b";proto=http");
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("for=unknown"))
 }
 
-fn push_node(text: &mut String, address: &str) {
-    if address.contains(':') {
-        text.extend(["\"[", address, "]\""]);
+fn push_node(text: &mut Vec<u8>, address: &[u8]) {
+    if address.contains(&b':') {
+        text.extend([b"\"[", address, b"]\""].concat());
     } else {
-        text.push_str(address);
+        text.extend_from_slice(address);
     }
 }
 
