@@ -1,0 +1,153 @@
+//! The examples: each is accepted, and does what it says.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use gatepost_testkit::{Json, Origin, PATIENCE, Process, Raw, Script};
+use tokio::time::Instant;
+
+use crate::home::{GATEPOST, Home, get_until};
+use crate::run::address_of_backend;
+
+#[tokio::test]
+async fn every_example_is_accepted_with_all_that_it_claims() {
+    let home = Home::empty();
+    for file in configurations() {
+        let (code, stdout, stderr) = home.outcome(&["check", file.to_str().unwrap()]).await;
+        assert_eq!(code, 0, "{}:\n{stderr}", file.display());
+        assert!(!stdout.contains(" 0 examples"), "{stdout}");
+    }
+}
+
+#[tokio::test]
+async fn the_schema_that_is_printed_accepts_every_example() {
+    let home = Home::empty();
+    let (code, stdout, _) = home.outcome(&["schema"]).await;
+    assert_eq!(code, 0);
+    let schema: Json = serde_json::from_str(&stdout).unwrap();
+    assert!(jsonschema::meta::is_valid(&schema));
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for file in configurations() {
+        let table: toml::Table = fs::read_to_string(&file).unwrap().parse().unwrap();
+        let instance = serde_json::to_value(table).unwrap();
+        let errors: Vec<String> = validator.iter_errors(&instance).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{}: {errors:#?}", file.display());
+    }
+    let unknown = serde_json::json!({ "listen": "127.0.0.1:0", "lisen": 1 });
+    assert!(!validator.is_valid(&unknown));
+}
+
+#[tokio::test]
+async fn github_hooks_lets_in_whom_the_list_names_and_no_forged_header_helps() {
+    let mut backend = Process::start(GATEPOST, Path::new("/"), &["demo-backend", "--listen", "127.0.0.1:0"]);
+    let home = github_hooks(&format!("http://{}", address_of_backend(&mut backend).await));
+    let (mut running, address) = home.run().await;
+    let mut client = Raw::connect(address).await;
+
+    assert_eq!(client.ask(&hook("")).await.status, 403);
+    for forged in [
+        "x-forwarded-for: 192.30.252.1\n",
+        "x-forwarded-for: 192.30.252.1, 140.82.112.1\n",
+        "forwarded: for=192.30.252.1\n",
+        "x-real-ip: 192.30.252.1\ntrue-client-ip: 192.30.252.1\ncf-connecting-ip: 192.30.252.1\n",
+        "x-client-ip: 192.30.252.1\nx-gatepost-client: 192.30.252.1\n",
+    ] {
+        assert_eq!(client.ask(&hook(forged)).await.status, 403, "{forged}");
+    }
+
+    let listed = home.read("github-hooks.txt") + "127.0.0.1\n";
+    home.write("github-hooks.txt", &listed);
+    running.wait_for_line("INFO reloaded: a file changed", PATIENCE).await;
+    let admitted = client.ask(&hook("x-forwarded-for: 192.30.252.1\nforwarded: for=192.30.252.1\n")).await;
+    assert_eq!(admitted.status, 200, "{}", admitted.text());
+    let received: Json = serde_json::from_str(&admitted.text()).unwrap();
+    assert_eq!((&received["method"], &received["path"]), (&"POST".into(), &"/forward".into()));
+    assert_eq!(received["body_bytes"], 2);
+    assert_eq!(received["headers"]["x-forwarded-for"], "127.0.0.1");
+    assert!(!admitted.text().contains("192.30.252.1"), "{}", admitted.text());
+    assert_eq!(received["headers"]["x-hub-signature-256"], "sha256=00");
+
+    // From an address beside it, nothing has changed.
+    let mut stranger = Raw::connect_from([127, 0, 0, 2].into(), address).await;
+    assert_eq!(stranger.ask(&hook("x-forwarded-for: 127.0.0.1\n")).await.status, 403);
+
+    assert_eq!(client.get("/elsewhere").await.status, 404);
+    let refused = client.ask("DELETE /forward HTTP/1.1\nhost: a\n\n").await;
+    assert_eq!(refused.status, 405);
+    let allowed: Vec<&str> = refused.header("allow").unwrap().split(", ").collect();
+    for method in ["GET", "POST", "PUT"] {
+        assert!(allowed.contains(&method), "{allowed:?}");
+    }
+
+    home.write("github-hooks.txt", &listed.replace("127.0.0.1\n", ""));
+    get_until(&mut client, "/forward", |response| response.status == 403).await;
+    running.signal("TERM");
+    assert_eq!(running.wait_exit(PATIENCE).await, 0, "{}", running.said());
+}
+
+#[tokio::test]
+async fn github_hooks_gives_the_backend_a_second_and_no_more_than_it_can_take() {
+    let origin = Origin::in_turn(vec![Script::silence(), Script::echo()]).await;
+    let home = github_hooks(&origin.url());
+    home.write("github-hooks.txt", &(home.read("github-hooks.txt") + "127.0.0.1\n"));
+    let (_running, address) = home.run().await;
+    let mut client = Raw::connect(address).await;
+
+    let asked = Instant::now();
+    assert_eq!(client.ask(&hook("")).await.status, 504);
+    let took = asked.elapsed();
+    assert!(took >= Duration::from_millis(950), "{took:?}");
+    assert!(took < Duration::from_secs(3), "{took:?}");
+
+    let mut sender = Raw::connect(address).await;
+    sender.send(format!("POST /forward HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", 25 * 1024 * 1024 + 1)).await;
+    assert_eq!(sender.response().await.status, 413);
+    assert_eq!(origin.count(), 1);
+
+    let started = Instant::now();
+    let mut admitted = 0;
+    let refused = loop {
+        let answer = client.ask(&hook("")).await;
+        if answer.status != 200 {
+            break answer;
+        }
+        admitted += 1;
+    };
+    // At most the burst and what has come in since; the one that was cut has come in again.
+    let refilled = started.elapsed().as_secs_f64() * 50.0;
+    assert!(f64::from(admitted) <= 100.0 + refilled + 1.0, "{admitted} in {:?}", started.elapsed());
+    assert!(admitted >= 99, "{admitted}");
+    assert_eq!(refused.status, 429);
+    assert_eq!(refused.header("retry-after"), Some("1"));
+}
+
+/// A webhook as GitHub sends it, with these fields besides.
+fn hook(fields: &str) -> String {
+    format!("POST /forward HTTP/1.1\nhost: a\nx-hub-signature-256: sha256=00\n{fields}content-length: 2\n\n{{}}")
+}
+
+/// The example in a directory of its own, on a free port and before this backend.
+fn github_hooks(backend: &str) -> Home {
+    let example = examples().join("github-hooks");
+    let mut text = fs::read_to_string(example.join("gatepost.toml")).unwrap();
+    for (written, here) in [("127.0.0.1:8080", "127.0.0.1:0"), ("http://127.0.0.1:9000", backend)] {
+        assert!(text.contains(written), "{written} is not in the example");
+        text = text.replace(written, here);
+    }
+    let home = Home::new(&(text + "\n[server]\nadmin = \"off\"\n"));
+    home.write("github-hooks.txt", &fs::read_to_string(example.join("github-hooks.txt")).unwrap());
+    home
+}
+
+/// The `gatepost.toml` of every example.
+fn configurations() -> Vec<PathBuf> {
+    let directories = fs::read_dir(examples()).unwrap().map(|entry| entry.unwrap().path());
+    let files: Vec<PathBuf> = directories.map(|path| path.join("gatepost.toml")).filter(|path| path.exists()).collect();
+    assert!(files.len() >= 2, "{files:?}");
+    files
+}
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples")
+}

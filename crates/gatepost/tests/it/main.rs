@@ -1,0 +1,19 @@
+//! The program as its users meet it: started, signalled, its files edited under it, and talked to over sockets.
+//!
+//! One binary, since each would be linked by itself. Ports are chosen by the kernel, everything happens on loopback, and
+//! whatever waits does so for a condition.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where something is wrong")]
+
+mod access_log;
+mod admin;
+mod broken;
+mod cli;
+mod descriptors;
+mod drain;
+mod examples;
+mod home;
+mod reload;
+mod reload_edges;
+mod reload_load;
+mod run;

@@ -1,0 +1,156 @@
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use gatepost_config::load_text;
+use gatepost_config::model::{AccessLog, Listener, Model};
+use gatepost_gateway::{ApplyError, Gateway};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::runtime;
+use tokio::time::{Instant, sleep};
+
+/// A whole gateway, started from the text of a configuration. Its access log goes to a file of its own.
+///
+/// Dropped, it stops at once, whatever is under way.
+#[derive(Debug)]
+pub struct TestGateway {
+    /// There until it is stopped.
+    gateway: Option<Gateway>,
+    listeners: Vec<Listener>,
+    directory: TempDir,
+}
+
+/// The threads of a gateway whose configuration names no number: enough for connections to land on different ones.
+const WORKERS: usize = 2;
+
+impl TestGateway {
+    /// Starts serving the configuration in `text`, which listens on port 0.
+    ///
+    /// # Panics
+    /// The configuration has an error, or cannot be served.
+    pub async fn start(text: &str) -> Self {
+        let directory = TempDir::new().expect("a directory for the access log");
+        let model = read(text, directory.path());
+        let gateway = Gateway::start(&model).await.expect("the gateway starts");
+        Self { gateway: Some(gateway), listeners: model.listeners, directory }
+    }
+
+    /// Puts the configuration in `text` in force.
+    ///
+    /// # Errors
+    /// It cannot be served.
+    ///
+    /// # Panics
+    /// It has an error.
+    pub async fn apply(&mut self, text: &str) -> Result<(), ApplyError> {
+        let model = read(text, self.directory.path());
+        self.gateway.as_mut().expect("a running gateway").apply(&model).await?;
+        self.listeners = model.listeners;
+        Ok(())
+    }
+
+    /// Stops; what is not over within `drain` is cut.
+    pub async fn stop(mut self, drain: Duration) {
+        let gateway = self.gateway.take().expect("a running gateway");
+        // Joins threads at its end, which the runtime of the test must not wait for.
+        let stopped = tokio::task::spawn_blocking(move || stop_on_own_runtime(gateway, drain)).await;
+        stopped.expect("the gateway stops");
+    }
+
+    /// Asks clients to go elsewhere, as before a stop.
+    pub async fn leave(&self) {
+        self.gateway().leave().await;
+    }
+
+    /// The address of the listener `default`, or of the only one.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        let name = if self.listeners.len() == 1 { &*self.listeners[0].name } else { "default" };
+        *self.addresses_of(name).first().expect("an address that is listened on")
+    }
+
+    /// The addresses of a listener.
+    ///
+    /// # Panics
+    /// There is no listener of that name.
+    #[must_use]
+    pub fn addresses_of(&self, name: &str) -> Vec<SocketAddr> {
+        let listener = self.listeners.iter().find(|listener| &*listener.name == name);
+        self.gateway().addresses_of(listener.unwrap_or_else(|| panic!("no listener {name}")))
+    }
+
+    /// What it counts, as Prometheus reads it.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        self.gateway().stats().exposition().expect("metrics are text")
+    }
+
+    /// The value of a metric: `gatepost_snapshot`, or `gatepost_requests_total{api="default",…}` in full. Absent: 0.
+    #[must_use]
+    pub fn metric(&self, name: &str) -> f64 {
+        let metrics = self.metrics();
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.parse().expect("a number"))
+    }
+
+    /// The lines of the access log so far.
+    #[must_use]
+    pub fn log(&self) -> Vec<Value> {
+        lines_of(&log_in(self.directory.path()))
+    }
+
+    /// Waits for lines of the access log that `enough` is content with, all of them since the start.
+    ///
+    /// # Panics
+    /// It is not within `deadline`.
+    pub async fn log_until(&self, enough: impl Fn(&[Value]) -> bool, deadline: Duration) -> Vec<Value> {
+        let end = Instant::now() + deadline;
+        loop {
+            let lines = self.log();
+            if enough(&lines) {
+                return lines;
+            }
+            assert!(Instant::now() < end, "the access log lacks what is waited for: {lines:#?}");
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    fn gateway(&self) -> &Gateway {
+        self.gateway.as_ref().expect("a running gateway")
+    }
+}
+
+impl Drop for TestGateway {
+    fn drop(&mut self) {
+        if let Some(gateway) = self.gateway.take() {
+            // A runtime cannot be waited for inside another one, so this ends on a thread of its own.
+            thread::spawn(move || stop_on_own_runtime(gateway, Duration::ZERO));
+        }
+    }
+}
+
+fn stop_on_own_runtime(gateway: Gateway, drain: Duration) {
+    let runtime = runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(gateway.stop(Instant::now() + drain));
+}
+
+fn read(text: &str, directory: &Path) -> Model {
+    let loaded = load_text("test.toml", text, directory);
+    let mut model = loaded.unwrap_or_else(|report| panic!("\n{}", report.render(false))).model;
+    model.log.access = AccessLog::File(log_in(directory));
+    model.server.workers = model.server.workers.or(std::num::NonZeroUsize::new(WORKERS));
+    model
+}
+
+fn log_in(directory: &Path) -> PathBuf {
+    directory.join("access.log")
+}
+
+fn lines_of(log: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    // A line without its end is still being written.
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole.lines().map(|line| serde_json::from_str(line).expect("a line of the access log is JSON")).collect()
+}
