@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, SystemTime};
 
 use gatepost_config::model::Limits;
@@ -70,8 +70,12 @@ pub(crate) struct Connection {
     pub(crate) answering: RefCell<Option<Answering>>,
     /// How the answer was cut, if it was.
     pub(crate) cut: Cell<Option<Ended>>,
+    /// Wakes the task that drives this: bodies are read by the tasks of backends too.
+    waker: RefCell<Option<Waker>>,
     /// A body that nobody wants, read so that the client finds the answer.
     leftover: RefCell<Option<Leftover>>,
+    /// When a connection on which nothing has come is closed, once it is to be.
+    close_at: Cell<Option<Instant>>,
     /// Whether bytes that nobody will read may be on their way.
     unread: Cell<bool>,
     /// The status of an answer that hyper gave by itself.
@@ -154,6 +158,9 @@ const DISCARD_BYTES: usize = 1024 * 1024;
 /// … and for this long.
 const DISCARD_TIME: Duration = Duration::from_secs(2);
 
+/// How long an accepted connection may wait for its first byte once connections are closed.
+const FRESH_GRACE: Duration = Duration::from_millis(250);
+
 /// Serves a connection to its end.
 pub(crate) async fn serve(worker: Rc<Worker>, site: Rc<Site>, stream: TcpStream, peer: SocketAddr, slot: Slot) {
     let _slot = slot;
@@ -234,7 +241,7 @@ impl Drive {
             >,
         F: Future<Output = Result<http::Response<crate::body::ResponseBody>, std::convert::Infallible>>,
     {
-        self.membership.keep(cx.waker());
+        self.keep(cx.waker(), connection);
         loop {
             // First hyper: what has arrived is served before anything is found to be late or idle.
             if let Poll::Ready(result) = Pin::new(&mut *http).poll(cx) {
@@ -243,7 +250,7 @@ impl Drive {
             if connection.poll_leftover(cx).is_ready() {
                 continue;
             }
-            if !self.closing && connection.site.is_closing() && !connection.is_amid_head() {
+            if !self.closing && connection.site.is_closing() && connection.may_be_closed() {
                 self.closing = true;
                 Pin::new(&mut *http).graceful_shutdown();
                 continue;
@@ -273,6 +280,16 @@ impl Drive {
     }
 }
 
+impl Drive {
+    /// Keeps the task's waker, which stays the same as long as the task lives.
+    fn keep(&mut self, waker: &Waker, connection: &Connection) {
+        if connection.waker.borrow().is_none() {
+            *connection.waker.borrow_mut() = Some(waker.clone());
+            self.membership.keep(waker.clone());
+        }
+    }
+}
+
 impl Connection {
     fn new(worker: Rc<Worker>, site: Rc<Site>, peer: SocketAddr, limits: Limits) -> Self {
         let client = fold(peer.ip());
@@ -293,7 +310,9 @@ impl Connection {
             bytes_in: Cell::new(0),
             answering: RefCell::new(None),
             cut: Cell::new(None),
+            waker: RefCell::new(None),
             leftover: RefCell::new(None),
+            close_at: Cell::new(None),
             unread: Cell::new(false),
             own_answer: Cell::new(None),
         }
@@ -364,11 +383,19 @@ impl Connection {
         let until = Instant::now() + DISCARD_TIME;
         self.await_body(false);
         *self.leftover.borrow_mut() = Some(Leftover { body, budget: DISCARD_BYTES, until });
+        self.wake();
     }
 
     /// Lets go of a body that the client waits to be asked for: asking for it only to throw it away would be rude.
     pub(crate) fn leave_unread(&self) {
         self.unread.set(true);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
     }
 
     /// Whether a body of this length is discarded whole, so that the connection can serve on.
@@ -406,20 +433,33 @@ impl Connection {
     }
 
     pub(crate) fn saw_own_answer(&self, status: Option<StatusCode>) {
-        if self.own_answer.get().is_none() {
+        if status.is_some() {
             self.own_answer.set(status);
         }
     }
 
-    pub(crate) fn is_reading_head(&self) -> bool {
+    pub(crate) fn is_serving(&self) -> bool {
+        matches!(self.phase.get(), Phase::Exchange)
+    }
+
+    fn is_reading_head(&self) -> bool {
         matches!(self.phase.get(), Phase::Head(_))
     }
 
     // === what is late ===
 
-    /// Some bytes of a head have come: it will be served, or time out.
-    fn is_amid_head(&self) -> bool {
-        self.is_reading_head()
+    /// Whether closing now takes no request away: one whose head has begun to come will be served, or time out, and a
+    /// connection that was just accepted may have one that the kernel has not told of yet.
+    fn may_be_closed(&self) -> bool {
+        match self.phase.get() {
+            Phase::Head(_) => false,
+            Phase::Fresh(_) if self.close_at.get().is_none() => {
+                self.close_at.set(Some(Instant::now() + FRESH_GRACE));
+                false
+            }
+            Phase::Fresh(_) => self.close_at.get().is_some_and(|at| at <= Instant::now()),
+            Phase::Exchange | Phase::Idle(_) => true,
+        }
     }
 
     /// The earliest moment at which something might be over.
@@ -432,7 +472,8 @@ impl Connection {
         };
         let blocked = self.write_blocked.get().map(|since| since + limits.idle_timeout);
         let leftover = self.leftover.borrow().as_ref().map(|leftover| leftover.until);
-        [in_phase, blocked, leftover, self.deadline_in_force()].into_iter().flatten().min()
+        let closing = self.close_at.get().filter(|_| matches!(self.phase.get(), Phase::Fresh(_)));
+        [in_phase, blocked, leftover, closing, self.deadline_in_force()].into_iter().flatten().min()
     }
 
     /// The deadline binds while the request is served, and after that while its answer is still being written.
@@ -526,7 +567,8 @@ impl Connection {
             admitted: false,
             reason: Some(reason),
             detail: None,
-            status: self.own_answer.get(),
+            // The last one that was no answer of ours; an error's is the last of all.
+            status: self.own_answer.get().filter(StatusCode::is_client_error),
             upstream: None,
             attempts: 0,
             upstream_took: None,

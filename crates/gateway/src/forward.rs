@@ -121,7 +121,7 @@ impl Attempts<'_> {
         again: bool,
         exchange: &mut Exchange,
     ) -> Result<(Response<Incoming>, Pooled), Failed> {
-        let waiting = if fresh { None } else { self.waiting(target).await };
+        let waiting = if fresh { None } else { self.connection.worker.pools.take(target.id) };
         let on_waiting = waiting.is_some();
         let mut pooled = match waiting {
             Some(pooled) => pooled,
@@ -137,16 +137,6 @@ impl Attempts<'_> {
             Err(mut error) => {
                 let unsent = error.take_message();
                 Err(Failed { why: self.blame(error.into_error()), request: unsent.or(copy), on_waiting })
-            }
-        }
-    }
-
-    /// A connection from the pool that is ready to send.
-    async fn waiting(&self, target: &Target) -> Option<Pooled> {
-        loop {
-            let mut pooled = self.connection.worker.pools.take(target.id)?;
-            if pooled.sender().ready().await.is_ok() {
-                return Some(pooled);
             }
         }
     }

@@ -13,6 +13,8 @@ use crate::rejection::Malformed;
 pub(crate) fn host_name(host: &[u8]) -> Result<Arc<str>, Malformed> {
     let text = std::str::from_utf8(host).map_err(|_| Malformed::Host)?;
     let name = name_of(text).ok_or(Malformed::Host)?;
+    // A final dot says that the name is whole, as every host here is.
+    let name = name.strip_suffix('.').filter(|name| !name.is_empty()).unwrap_or(name);
     Ok(name.to_ascii_lowercase().into())
 }
 
@@ -59,6 +61,8 @@ mod tests {
             ("[2001:DB8::1]:443", "[2001:db8::1]"),
             ("xn--bcher-kva.example", "xn--bcher-kva.example"),
             ("a_b", "a_b"),
+            ("example.com.", "example.com"),
+            ("example.com.:80", "example.com"),
         ] {
             assert_eq!(host_name(host.as_bytes()).as_deref(), Ok(name), "{host}");
         }

@@ -30,7 +30,7 @@ impl Io {
 
     fn wrote(&self, head: &[u8], outcome: &Poll<io::Result<usize>>) {
         self.connection.saw_write(outcome.is_pending());
-        if self.connection.is_reading_head() {
+        if !self.connection.is_serving() {
             // No request is being served, so hyper answers by itself: remember what, for the log.
             self.connection.saw_own_answer(status_of(head));
         }

@@ -102,7 +102,6 @@ struct Members {
 pub(crate) struct Membership {
     site: Weak<Site>,
     number: u64,
-    kept: bool,
 }
 
 /// A worker with so many connections more than the least loaded one hands new ones over.
@@ -226,10 +225,14 @@ impl Worker {
                 },
             }
         }
-        let mut waiting = futures_util::FutureExt::now_or_never(listener.accept());
-        while let Some(Ok((stream, peer))) = waiting {
-            self.place(&site, stream, peer);
-            waiting = futures_util::FutureExt::now_or_never(listener.accept());
+        // Asked directly: the runtime may not have heard yet of what the kernel holds.
+        let Ok(listener) = listener.into_std() else { return };
+        while let Ok((stream, peer)) = listener.accept() {
+            if stream.set_nonblocking(true).is_ok()
+                && let Ok(stream) = TcpStream::from_std(stream)
+            {
+                self.place(&site, stream, peer);
+            }
         }
     }
 
@@ -272,8 +275,9 @@ impl Worker {
             return;
         }
         let (worker, site) = (Rc::clone(self), Rc::clone(site));
+        // Counted before its task first runs: a stop must not overlook it.
+        worker.stats.connections.fetch_add(1, Ordering::Relaxed);
         spawn_local(async move {
-            worker.stats.connections.fetch_add(1, Ordering::Relaxed);
             let shared = Arc::clone(&worker.shared);
             let stats = Arc::clone(&worker.stats);
             connection::serve(worker, site, stream, peer, slot).await;
@@ -407,18 +411,15 @@ impl Site {
         let number = members.next;
         members.next += 1;
         members.wakers.insert(number, None);
-        Membership { site: Rc::downgrade(self), number, kept: false }
+        Membership { site: Rc::downgrade(self), number }
     }
 }
 
 impl Membership {
-    /// Keeps the waker of the connection's task, which stays the same as long as the task lives.
-    pub(crate) fn keep(&mut self, waker: &Waker) {
-        if !self.kept
-            && let Some(site) = self.site.upgrade()
-        {
-            site.members.borrow_mut().wakers.insert(self.number, Some(waker.clone()));
-            self.kept = true;
+    /// From now on this wakes the connection's task.
+    pub(crate) fn keep(&self, waker: Waker) {
+        if let Some(site) = self.site.upgrade() {
+            site.members.borrow_mut().wakers.insert(self.number, Some(waker));
         }
     }
 }

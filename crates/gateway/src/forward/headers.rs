@@ -2,8 +2,8 @@
 
 use gatepost_config::model::HostHeader;
 use http::header::{
-    CONNECTION, EXPECT, FORWARDED, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue};
 
@@ -33,7 +33,9 @@ pub(super) fn outgoing(headers: &mut HeaderMap, forward: &Forward, connection: &
         headers.insert(FORWARDED, forwarded);
     }
     if let Some(host) = client_host {
-        headers.insert(X_FORWARDED_HOST, host);
+        headers.insert(X_FORWARDED_HOST, host.clone());
+        // `Connection: host` must not leave the backend without one.
+        headers.insert(HOST, host);
     }
     for (name, value) in &forward.set {
         headers.insert(name.clone(), value.clone());
@@ -55,6 +57,10 @@ pub(super) fn set_host(headers: &mut HeaderMap, forward: &Forward, target: &Targ
 
 /// Makes a backend's headers those that the client sees.
 pub(super) fn incoming(headers: &mut HeaderMap) {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        // The chunks were what counted (RFC 9112, 6.3), and are passed on as chunks.
+        headers.remove(CONTENT_LENGTH);
+    }
     remove_unwanted(headers, speaks_for_us);
 }
 

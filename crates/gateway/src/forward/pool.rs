@@ -41,17 +41,18 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 const MOST_IDLE: usize = 1024;
 
 impl Pools {
-    /// The connection to `target` that was used last, if one waits.
+    /// The connection to `target` that was used last, of those that can send at once.
+    ///
+    /// One whose backend has answered may still be busy with the body of that request, for as long as its client
+    /// likes: such a one is passed over, and swept away in the end.
     pub(crate) fn take(self: &Rc<Self>, target: u64) -> Option<Pooled> {
         let mut idle = self.idle.borrow_mut();
         let waiting = idle.get_mut(&target)?;
         let oldest = Instant::now().checked_sub(IDLE_TIMEOUT);
-        while let Some(Idle { sender, since }) = waiting.pop() {
-            if !sender.is_closed() && oldest.is_none_or(|oldest| since > oldest) {
-                return Some(Pooled { sender, target, pools: Rc::clone(self) });
-            }
-        }
-        None
+        let usable = |idle: &Idle| idle.sender.is_ready() && oldest.is_none_or(|oldest| idle.since > oldest);
+        let last = waiting.iter().rposition(usable)?;
+        let Idle { sender, .. } = waiting.remove(last);
+        Some(Pooled { sender, target, pools: Rc::clone(self) })
     }
 
     /// A new connection, to be given back here.
