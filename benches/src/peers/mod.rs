@@ -31,7 +31,10 @@ const START: Duration = Duration::from_secs(120);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Peer {
     Gatepost,
+    /// With the list in a tree, by `geo`.
     Nginx,
+    /// With the list as its access module has it, by `allow` and `deny`, and that module's own 403.
+    NginxAccess,
     Haproxy,
 }
 
@@ -45,12 +48,12 @@ pub(crate) struct Job {
 }
 
 impl Peer {
-    pub(crate) const ALL: [Self; 3] = [Self::Gatepost, Self::Nginx, Self::Haproxy];
+    pub(crate) const ALL: [Self; 4] = [Self::Gatepost, Self::Nginx, Self::NginxAccess, Self::Haproxy];
 
     pub(crate) fn program(self, options: &Options) -> PathBuf {
         match self {
             Self::Gatepost => options.gatepost.clone(),
-            Self::Nginx => "nginx".into(),
+            Self::Nginx | Self::NginxAccess => "nginx".into(),
             Self::Haproxy => "haproxy".into(),
         }
     }
@@ -58,7 +61,7 @@ impl Peer {
     pub(crate) fn version_argument(self) -> &'static str {
         match self {
             Self::Gatepost => "--version",
-            Self::Nginx | Self::Haproxy => "-v",
+            Self::Nginx | Self::NginxAccess | Self::Haproxy => "-v",
         }
     }
 
@@ -66,11 +69,13 @@ impl Peer {
     pub(crate) fn start(self, options: &Options, job: &Job, verdict: Verdict) -> Outcome<Gateway> {
         let expected = match verdict {
             Verdict::Admitted => backend::BODY,
+            Verdict::Refused if self == Self::NginxAccess => nginx::FORBIDDEN_PAGE,
             Verdict::Refused => FORBIDDEN,
         };
         Gateway::start(options, "/bench", verdict, expected, |directory, port| match self {
             Self::Gatepost => gatepost::launch(&options.gatepost, directory, port, job, gatepost::BENCH),
-            Self::Nginx => nginx::gateway(directory, port, job),
+            Self::Nginx => nginx::gateway(directory, port, job, nginx::List::Tree),
+            Self::NginxAccess => nginx::gateway(directory, port, job, nginx::List::Walked),
             Self::Haproxy => haproxy::gateway(directory, port, job),
         })
     }
@@ -81,6 +86,7 @@ impl fmt::Display for Peer {
         f.write_str(match self {
             Self::Gatepost => "Gatepost",
             Self::Nginx => "nginx",
+            Self::NginxAccess => "nginx-allow-deny",
             Self::Haproxy => "HAProxy",
         })
     }

@@ -40,17 +40,38 @@ http {{
         .arg("daemon off;"))
 }
 
+/// How nginx holds the allow list.
+#[derive(Clone, Copy)]
+pub(crate) enum List {
+    /// `geo`, a tree, and a `return`.
+    Tree,
+    /// `allow` and `deny`, one after the other.
+    Walked,
+}
+
+/// The body of the access module's own 403.
+pub(crate) const FORBIDDEN_PAGE: &str = "<html>\r\n<head><title>403 Forbidden</title></head>\r\n<body>\r\n\
+    <center><h1>403 Forbidden</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n";
+
 /// Configures nginx for the job.
-pub(crate) fn gateway(directory: &Scratch, port: u16, job: &Job) -> Outcome<Configured> {
-    let allowed: String = job.networks.iter().map(|network| format!("{network} 0;\n")).collect();
+pub(crate) fn gateway(directory: &Scratch, port: u16, job: &Job, list: List) -> Outcome<Configured> {
+    let entry = |network: &String| match list {
+        List::Tree => format!("{network} 0;\n"),
+        List::Walked => format!("allow {network};\n"),
+    };
+    let allowed: String = job.networks.iter().map(entry).collect();
     directory.write("allowed.conf", &allowed)?;
+    let (geo, check) = match list {
+        List::Tree => {
+            let check = format!("if ($denied) {{ return 403 '{FORBIDDEN}'; }}");
+            ("geo $denied { default 1; include allowed.conf; }", check)
+        }
+        List::Walked => ("", "include allowed.conf; deny all; server_tokens off;".to_owned()),
+    };
     let backend = job.backend;
     let http = format!(
         r#"
-    geo $denied {{
-        default 1;
-        include allowed.conf;
-    }}
+    {geo}
     limit_req_zone $server_name zone=bench:1m rate={RATE}r/s;
     limit_req_status 429;
     log_format json escape=json '{{"time":"$time_iso8601","id":"$connection-$connection_requests",'
@@ -72,7 +93,7 @@ pub(crate) fn gateway(directory: &Scratch, port: u16, job: &Job) -> Outcome<Conf
         listen 127.0.0.1:{port} backlog=4096;
         server_name bench;
         default_type application/json;
-        if ($denied) {{ return 403 '{FORBIDDEN}'; }}
+        {check}
         location = /bench {{
             limit_except GET {{ deny all; }}
             limit_req zone=bench burst={RATE} nodelay;

@@ -21,7 +21,7 @@ use crate::stats::Stats;
 const QUEUE: usize = 65_536;
 
 /// How long the writer lets records gather before it takes them: one wake-up serves them all.
-const GATHER: Duration = Duration::from_millis(10);
+const GATHER: Duration = Duration::from_millis(2);
 
 /// Bytes written at once, at most.
 const BATCH: usize = 256 * 1024;

@@ -246,8 +246,8 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    pub(crate) fn begin(connection: Rc<Connection>, record: Box<Record>) -> Self {
-        connection.begin_exchange();
+    pub(crate) fn begin(connection: Rc<Connection>, record: Box<Record>, has_body: bool) -> Self {
+        connection.begin_exchange(has_body);
         connection.worker.begin_exchange();
         Self { connection, permit: None, record: Some(record), ended: Ended::Client, bytes_out: 0 }
     }

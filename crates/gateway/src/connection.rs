@@ -55,6 +55,12 @@ pub(crate) struct Connection {
     seen: RefCell<Option<SeenHost>>,
     limits: Limits,
     phase: Cell<Phase>,
+    /// Whether the last bytes read ended amid a head or a body.
+    half_head: Cell<bool>,
+    /// Whether the request being served came with a body.
+    has_body: Cell<bool>,
+    /// When the timer is set to fire; absent: it has fired, or was never needed.
+    armed: Cell<Option<Instant>>,
     /// When the exchange is over, whoever is slow.
     deadline: Cell<Option<Instant>>,
     /// Since when a piece of the request's body is awaited.
@@ -175,7 +181,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, site: Rc<Site>, stream: TcpStream,
     let mut http = builder(&limits).serve_connection(io, service);
     let finish = {
         let mut timer = pin!(sleep_until(Instant::now() + limits.header_timeout));
-        let mut drive = Drive { armed: None, closing: false, membership };
+        let mut drive = Drive { closing: false, membership };
         poll_fn(|cx| drive.poll(cx, &connection, &mut http, timer.as_mut())).await
     };
     connection.conclude(&finish);
@@ -218,8 +224,6 @@ async fn linger(mut stream: TcpStream) {
 
 /// What drives a connection between its socket, its timer and the wish to close it.
 struct Drive {
-    /// When the timer is set to fire; absent: not polled since it fired.
-    armed: Option<Instant>,
     closing: bool,
     membership: Membership,
 }
@@ -258,14 +262,19 @@ impl Drive {
             let Some(due) = connection.due() else {
                 return Poll::Pending;
             };
-            if self.armed.is_none_or(|armed| due < armed) {
+            if connection.armed.get().is_none_or(|armed| due < armed) {
                 timer.as_mut().reset(due);
-                self.armed = Some(due);
+                connection.armed.set(Some(due));
             }
             ready!(timer.as_mut().poll(cx));
-            self.armed = None;
+            connection.armed.set(None);
             match connection.overdue(Instant::now()) {
                 Overdue::Nothing | Overdue::Told => {}
+                Overdue::Idle if self.closing => {
+                    // hyper waits for something that does not come.
+                    connection.cut_off(Ended::Client);
+                    return Poll::Ready(Finish::Cut);
+                }
                 Overdue::Idle => {
                     self.closing = true;
                     Pin::new(&mut *http).graceful_shutdown();
@@ -302,6 +311,9 @@ impl Connection {
             seen: RefCell::new(None),
             limits,
             phase: Cell::new(Phase::Fresh(Instant::now())),
+            half_head: Cell::new(false),
+            has_body: Cell::new(false),
+            armed: Cell::new(None),
             deadline: Cell::new(None),
             body_awaited: Cell::new(None),
             write_blocked: Cell::new(None),
@@ -340,8 +352,9 @@ impl Connection {
     // === what the pipeline tells ===
 
     /// A head was read; a request is being served.
-    pub(crate) fn begin_exchange(&self) {
+    pub(crate) fn begin_exchange(&self, has_body: bool) {
         self.phase.set(Phase::Exchange);
+        self.has_body.set(has_body);
         self.deadline.set(None);
         self.body_awaited.set(None);
         self.expired.set(None);
@@ -354,9 +367,11 @@ impl Connection {
         self.deadline.set(deadline);
     }
 
-    /// The answer has been handed to hyper in full, or dropped.
+    /// The answer has been handed to hyper in full, or dropped. What was read behind a request without a body belongs to
+    /// the next head, which has the time of a head.
     pub(crate) fn end_exchange(&self, now: Instant) {
-        self.phase.set(Phase::Idle(now));
+        let amid_head = self.half_head.get() && !self.has_body.get();
+        self.phase.set(if amid_head { Phase::Head(now) } else { Phase::Idle(now) });
     }
 
     /// A piece of the request's body is awaited, or no longer.
@@ -364,7 +379,12 @@ impl Connection {
         if !awaited {
             self.body_awaited.set(None);
         } else if self.body_awaited.get().is_none() {
-            self.body_awaited.set(Some(Instant::now()));
+            let now = Instant::now();
+            self.body_awaited.set(Some(now));
+            // The body may be read by a backend's task: the timer is armed by ours.
+            if self.armed.get().is_none_or(|armed| armed > now + self.limits.body_timeout) {
+                self.wake();
+            }
         }
     }
 
@@ -416,7 +436,9 @@ impl Connection {
 
     // === what the socket tells ===
 
-    pub(crate) fn saw_bytes(&self) {
+    /// `whole`: they end where a head may end.
+    pub(crate) fn saw_bytes(&self, whole: bool) {
+        self.half_head.set(!whole);
         if let Phase::Fresh(_) | Phase::Idle(_) = self.phase.get()
             && self.leftover.borrow().is_none()
         {
@@ -468,12 +490,14 @@ impl Connection {
         let in_phase = match self.phase.get() {
             Phase::Fresh(since) | Phase::Head(since) => Some(since + limits.header_timeout),
             Phase::Idle(since) => Some(since + limits.idle_timeout),
-            Phase::Exchange => self.body_awaited.get().map(|since| since + limits.body_timeout),
+            Phase::Exchange => None,
         };
+        // A backend may answer before it has the whole body; then the client still owes it.
+        let body = self.body_awaited.get().map(|since| since + limits.body_timeout);
         let blocked = self.write_blocked.get().map(|since| since + limits.idle_timeout);
         let leftover = self.leftover.borrow().as_ref().map(|leftover| leftover.until);
         let closing = self.close_at.get().filter(|_| matches!(self.phase.get(), Phase::Fresh(_)));
-        [in_phase, blocked, leftover, closing, self.deadline_in_force()].into_iter().flatten().min()
+        [in_phase, body, blocked, leftover, closing, self.deadline_in_force()].into_iter().flatten().min()
     }
 
     /// The deadline binds while the request is served, and after that while its answer is still being written.
@@ -495,11 +519,11 @@ impl Connection {
             *self.leftover.borrow_mut() = None;
             return Overdue::Told;
         }
+        if over(self.body_awaited.get(), limits.body_timeout) {
+            self.body_awaited.set(None);
+            return self.expire(Expired::BodyStalled, Ended::Client);
+        }
         match self.phase.get() {
-            Phase::Exchange if over(self.body_awaited.get(), limits.body_timeout) => {
-                self.body_awaited.set(None);
-                self.expire(Expired::BodyStalled, Ended::Client)
-            }
             Phase::Fresh(since) | Phase::Head(since) if over(Some(since), limits.header_timeout) => Overdue::Header,
             Phase::Idle(since) if over(Some(since), limits.idle_timeout) => Overdue::Idle,
             Phase::Fresh(_) | Phase::Head(_) | Phase::Idle(_) | Phase::Exchange => Overdue::Nothing,

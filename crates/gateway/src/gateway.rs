@@ -231,6 +231,16 @@ impl Gateway {
     }
 }
 
+impl Drop for Gateway {
+    /// Whoever wants requests to be finished calls [`Gateway::stop`] first.
+    fn drop(&mut self) {
+        for worker in &self.workers {
+            // One whose queue is full has so much to do that it cannot be told.
+            let _ = worker.commands.try_send(Command::Quit);
+        }
+    }
+}
+
 impl Shared {
     /// Something ended: whoever waits for the end of everything looks again.
     pub(crate) fn tell_if_quiet(&self) {

@@ -42,9 +42,10 @@ fn is_host_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
 }
 
-/// Whether an absolute request target names the host that `Host` does (RFC 9112, 3.2.2).
+/// Whether an absolute request target names the host that `Host` does (RFC 9112, 3.2.2); port 80 may go without saying.
 pub(crate) fn agrees(authority: &Authority, host: &[u8]) -> bool {
-    authority.as_str().as_bytes().eq_ignore_ascii_case(host)
+    let without_port = |host: &'_ [u8]| host.strip_suffix(b":80").unwrap_or(host).to_ascii_lowercase();
+    without_port(authority.as_str().as_bytes()) == without_port(host)
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, EXPECT, HOST, HeaderName, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use http_body::Body;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -40,7 +41,7 @@ pub(crate) async fn serve(
     let (mut parts, incoming) = request.into_parts();
     let body = RequestBody::new(incoming, Rc::clone(&connection), parts.headers.contains_key(EXPECT));
     let body_fits = body.can_be_discarded();
-    let mut exchange = begin(connection, &parts);
+    let mut exchange = begin(connection, &parts, !body.is_end_stream());
 
     let mut spare = HeaderMap::new();
     let outcome = match judge(&parts, &body, &mut exchange) {
@@ -70,7 +71,7 @@ enum Answer {
     Streamed(http::response::Parts, Answering),
 }
 
-fn begin(connection: Rc<Connection>, parts: &Parts) -> Exchange {
+fn begin(connection: Rc<Connection>, parts: &Parts, has_body: bool) -> Exchange {
     let record = Record {
         id: connection.worker.next_id(),
         at: SystemTime::now(),
@@ -93,7 +94,7 @@ fn begin(connection: Rc<Connection>, parts: &Parts) -> Exchange {
         bytes_out: 0,
         ended: Ended::Client,
     };
-    Exchange::begin(connection, Box::new(record))
+    Exchange::begin(connection, Box::new(record), has_body)
 }
 
 /// Finds the route and asks for admission. Takes from no meter before everything else has been passed.

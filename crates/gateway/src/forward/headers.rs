@@ -113,9 +113,17 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 }
 
 fn speaks_of_the_client(name: &HeaderName) -> bool {
-    *name == FORWARDED || name.as_str().starts_with("x-forwarded-") || name == "x-real-ip" || speaks_for_us(name)
+    *name == FORWARDED
+        || means(name, |name| name.starts_with("x-forwarded-") || name == "x-real-ip")
+        || speaks_for_us(name)
 }
 
 fn speaks_for_us(name: &HeaderName) -> bool {
-    name.as_str().starts_with("x-gatepost-")
+    means(name, |name| name.starts_with("x-gatepost-"))
+}
+
+/// Whether a name is one of those, to backends too that take an underscore for a hyphen (as CGI does).
+fn means(name: &HeaderName, those: impl Fn(&str) -> bool) -> bool {
+    let name = name.as_str();
+    name.starts_with('x') && if name.contains('_') { those(&name.replace('_', "-")) } else { those(name) }
 }
