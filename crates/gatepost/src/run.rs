@@ -13,13 +13,16 @@ use gatepost_gateway::{ApplyError, Gateway};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::admin::Desk;
 use crate::check::load_and_judge;
 use crate::exit::Failure;
 use crate::lock::StateLock;
 use crate::watch::Watch;
+
+/// How often old snapshots are looked at, while nothing else happens.
+const TIDY: Duration = Duration::from_secs(5);
 
 /// Serves the file until told to stop.
 pub(crate) fn run(file: &Path) -> Result<(), Failure> {
@@ -38,6 +41,8 @@ pub(crate) fn supervise(loaded: Loaded, file: Option<PathBuf>, ready: impl FnOnc
     let _lock = StateLock::take(&loaded.model.server.state)?;
     runtime.block_on(async {
         let mut control = Control::start(&loaded, file).await?;
+        // Its texts can be large, and are not needed any more.
+        drop(loaded);
         ready(&control.gateway);
         let urgent = control.serve().await;
         control.stop(urgent).await;
@@ -66,6 +71,7 @@ struct Signals {
 /// What the control thread wakes up for.
 enum Event {
     Reload(&'static str),
+    Tidy,
     Terminate,
     Interrupt,
 }
@@ -99,9 +105,11 @@ impl Control {
             let event = tokio::select! {
                 event = self.signals.next() => event,
                 () = self.watch.changed() => Event::Reload("a file changed"),
+                () = sleep(TIDY) => Event::Tidy,
             };
             match event {
                 Event::Reload(why) => self.reload(why).await,
+                Event::Tidy => self.gateway.tidy(),
                 Event::Terminate => return false,
                 Event::Interrupt => return true,
             }
@@ -193,7 +201,7 @@ impl Signals {
     }
 
     async fn stop_again(&mut self) {
-        while let Event::Reload(_) = self.next().await {}
+        while !matches!(self.next().await, Event::Terminate | Event::Interrupt) {}
     }
 }
 

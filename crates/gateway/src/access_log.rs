@@ -7,7 +7,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle, Thread};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
@@ -23,6 +24,9 @@ const QUEUE: usize = 65_536;
 /// How long the writer lets records gather before it takes them: one wake-up serves them all.
 const GATHER: Duration = Duration::from_millis(2);
 
+/// How long the end waits for what is queued to be written.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// Bytes written at once, at most.
 const BATCH: usize = 256 * 1024;
 
@@ -34,7 +38,8 @@ pub(crate) struct LogSender(Arc<Shared>);
 #[derive(Debug)]
 pub(crate) struct LogWriter {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    /// Disconnected when the thread has ended.
+    ended: Receiver<()>,
 }
 
 #[derive(Debug)]
@@ -107,12 +112,16 @@ impl LogWriter {
             off: AtomicBool::new(matches!(sink, Sink::Off)),
             sink: std::sync::Mutex::new(Some(sink)),
         });
+        let (running, ended) = sync_channel::<()>(0);
         let thread = {
             let shared = Arc::clone(&shared);
-            thread::Builder::new().name("access-log".to_owned()).spawn(move || shared.run())?
+            thread::Builder::new().name("access-log".to_owned()).spawn(move || {
+                shared.run();
+                drop(running);
+            })?
         };
         let _ = shared.writer.set(thread.thread().clone());
-        Ok(Self { shared, thread: Some(thread) })
+        Ok(Self { shared, ended })
     }
 
     pub(crate) fn sender(&self) -> LogSender {
@@ -131,9 +140,8 @@ impl Drop for LogWriter {
     fn drop(&mut self) {
         self.shared.closing.store(true, Ordering::Release);
         self.shared.wake();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        // Whoever reads standard output may have stopped reading: the process ends all the same.
+        let _ = self.ended.recv_timeout(LAST_WORDS);
     }
 }
 
@@ -190,7 +198,8 @@ impl Shared {
     /// Sleeps until a record, a new sink or the end comes.
     fn sleep(&self) {
         self.asleep.store(true, Ordering::Release);
-        // A record that came before the store saw a writer awake; do not sleep on it.
+        // A record that came before the store saw a writer awake; do not sleep on it. One that comes just now may still
+        // be overlooked, and waits a second.
         if self.queue.is_empty() {
             thread::park_timeout(Duration::from_secs(1));
         }

@@ -154,7 +154,6 @@ impl ResponseBody {
     pub(crate) fn whole(bytes: Bytes, mut exchange: Exchange) -> Self {
         // What is handed over in one piece is not cut; whether the client takes it is between it and hyper.
         exchange.ended = Ended::Complete;
-        exchange.bytes_out = bytes.len() as u64;
         Self { content: Content::Whole(bytes), exchange }
     }
 
@@ -212,7 +211,11 @@ impl Body for ResponseBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match &mut self.content {
             Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Content::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.exchange.bytes_out = bytes.len() as u64;
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
             Content::Streamed(_) => self.poll_answering(cx),
         }
     }

@@ -388,6 +388,11 @@ impl Connection {
         }
     }
 
+    /// Whether a piece of the request's body is awaited.
+    pub(crate) fn is_owed_body(&self) -> bool {
+        self.body_awaited.get().is_some()
+    }
+
     /// The request's body failed.
     pub(crate) fn fail_body(&self, failure: BodyFailure) {
         self.body_failure.set(Some(failure));

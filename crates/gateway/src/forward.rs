@@ -51,6 +51,8 @@ pub(crate) async fn forward(
     exchange.note(|record| record.upstream_took = Some(started.elapsed()));
     let (response, sender) = match outcome {
         Ok(answer) => answer?,
+        // A backend cannot answer what its client has not finished sending.
+        Err(Expired::Deadline) if connection.is_owed_body() => return Err(Rejection::BodyStalled),
         Err(Expired::Deadline) => return Err(Rejection::UpstreamTimeout),
         Err(Expired::BodyStalled) => return Err(Rejection::BodyStalled),
     };

@@ -135,8 +135,13 @@ impl Gateway {
         self.retired.push(self.shared.snapshot.swap(next));
         self.listen(sockets).await;
         self.unlisten(&wanted).await;
-        self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+        self.tidy();
         Ok(())
+    }
+
+    /// Frees snapshots that nobody looks at any more; worth doing now and then.
+    pub fn tidy(&mut self) {
+        self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
     }
 
     /// Counts a configuration that was refused before it came here.

@@ -135,7 +135,9 @@ async fn integrate(
     exchange.hold(permit);
     match &route.action {
         Action::Forward(to) => {
-            forward(to, &route, below, (parts, body), exchange).await.map(|(head, body)| Answer::Streamed(head, body))
+            // In a box of its own while it lasts: a connection keeps room for the largest future that it may drive.
+            let forwarding = Box::pin(forward(to, &route, below, (parts, body), exchange));
+            forwarding.await.map(|(head, body)| Answer::Streamed(head, body))
         }
         Action::Respond(respond) => Ok(Answer::Whole(respond.answer())),
         Action::Redirect(redirect) => redirect.answer(&route, below, &parts.uri).map(Answer::Whole),

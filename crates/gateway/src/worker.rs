@@ -159,6 +159,8 @@ fn run(
         shared,
     });
     runtime.block_on(worker.obey(commands));
+    // A name that is still being looked up is nothing to wait for.
+    runtime.shutdown_background();
 }
 
 impl Worker {
@@ -173,7 +175,7 @@ impl Worker {
                         site.advance(Stage::Closing);
                     }
                 }
-                Command::Adopt(key, stream, peer) => self.adopt(&key, stream, peer),
+                Command::Adopt(key, stream, peer) => self.adopt(key, stream, peer),
                 Command::Leave => self.advance(Stage::Leaving),
                 Command::StopAccepting(done) => {
                     for site in self.sites.borrow().values() {
@@ -259,9 +261,13 @@ impl Worker {
         (mine > least + IMBALANCE).then_some(other)
     }
 
-    fn adopt(self: &Rc<Self>, key: &ListenKey, stream: StdStream, peer: SocketAddr) {
-        // A listener that is gone by now was not when the client connected; but nobody could answer for it any more.
-        let Some(site) = self.sites.borrow().get(key).cloned() else { return };
+    /// A handed-over connection may come before the command to listen where it came in.
+    fn adopt(self: &Rc<Self>, key: ListenKey, stream: StdStream, peer: SocketAddr) {
+        if !self.snapshot.borrow_mut().load().listeners.contains_key(&key) {
+            // The listener is gone again, and nobody can answer for it.
+            return;
+        }
+        let site = self.site(key);
         if let Ok(stream) = TcpStream::from_std(stream) {
             self.serve(&site, stream, peer);
         }
@@ -276,13 +282,10 @@ impl Worker {
         }
         let (worker, site) = (Rc::clone(self), Rc::clone(site));
         // Counted before its task first runs: a stop must not overlook it.
-        worker.stats.connections.fetch_add(1, Ordering::Relaxed);
+        let counted = Counted::new(self);
         spawn_local(async move {
-            let shared = Arc::clone(&worker.shared);
-            let stats = Arc::clone(&worker.stats);
             connection::serve(worker, site, stream, peer, slot).await;
-            stats.connections.fetch_sub(1, Ordering::Relaxed);
-            shared.tell_if_quiet();
+            drop(counted);
         });
     }
 
@@ -335,6 +338,26 @@ impl Worker {
             route.api.durations.count(record.took);
         }
         self.log.send(record);
+    }
+}
+
+/// One open connection of a worker, however it ends.
+struct Counted {
+    shared: Arc<Shared>,
+    stats: Arc<WorkerStats>,
+}
+
+impl Counted {
+    fn new(worker: &Worker) -> Self {
+        worker.stats.connections.fetch_add(1, Ordering::Relaxed);
+        Self { shared: Arc::clone(&worker.shared), stats: Arc::clone(&worker.stats) }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.stats.connections.fetch_sub(1, Ordering::Relaxed);
+        self.shared.tell_if_quiet();
     }
 }
 
