@@ -43,8 +43,12 @@ pub fn load(path: &Path) -> Result<Loaded, Report> {
         }
         Err(error) => {
             let message = format!("cannot read {}: {}", path.display(), reason(&error));
-            let help = "`gatepost demo` shows a configuration to begin with";
-            loader.reading.report(Diagnostic::without_place(message).with_help(help));
+            let mut diagnostic = Diagnostic::without_place(message);
+            if error.kind() == io::ErrorKind::NotFound {
+                diagnostic =
+                    diagnostic.with_help("name the file to use; `examples/demo/gatepost.toml` is one to begin with");
+            }
+            loader.reading.report(diagnostic);
         }
     }
     loader.finish()

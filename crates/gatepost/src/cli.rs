@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -49,6 +50,19 @@ pub(crate) enum Command {
         #[arg(long, default_value = "127.0.0.1:9000")]
         listen: SocketAddr,
     },
+}
+
+impl Cli {
+    /// Reads the command line; exits with 2 where it makes no sense.
+    pub(crate) fn read() -> Self {
+        let cli = Self::parse();
+        let takes_file = matches!(cli.command, Command::Run { .. } | Command::Check { .. });
+        if cli.config.is_some() && !takes_file {
+            let problem = "this command reads no configuration, so `--config` means nothing to it";
+            Self::command().error(ErrorKind::ArgumentConflict, problem).exit();
+        }
+        cli
+    }
 }
 
 /// The file that the options name.

@@ -1,7 +1,6 @@
 //! `gatepost run`: starts the gateway, then supervises it from the control thread: signals, changed files, the end.
 
 use std::collections::HashSet;
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +19,9 @@ use crate::check::load_and_judge;
 use crate::exit::Failure;
 use crate::lock::StateLock;
 use crate::watch::Watch;
+
+/// A second signal within this time is an echo of the first.
+const ECHO: Duration = Duration::from_millis(100);
 
 /// How often old snapshots are looked at, while nothing else happens.
 const TIDY: Duration = Duration::from_secs(5);
@@ -153,7 +155,8 @@ impl Control {
         self.gateway.refused();
         // What it names counts from now on; so does what the configuration in force was made from.
         self.watch.add(report.files());
-        tracing::error!("not reloaded, nothing has changed:\n{}", report.render(std::io::stderr().is_terminal()));
+        // Without colour: a log line's control characters are shown, not obeyed.
+        tracing::error!("not reloaded, nothing has changed:\n{}", report.render(false));
     }
 
     /// First those who ask `/readyz` learn that it is over, while everything is still served; then the rest ends.
@@ -201,7 +204,14 @@ impl Signals {
     }
 
     async fn stop_again(&mut self) {
-        while !matches!(self.next().await, Event::Terminate | Event::Interrupt) {}
+        let first = Instant::now();
+        loop {
+            // Some supervisors send the first signal twice, to the process and to its group.
+            let meant = matches!(self.next().await, Event::Terminate | Event::Interrupt) && first.elapsed() > ECHO;
+            if meant {
+                return;
+            }
+        }
     }
 }
 

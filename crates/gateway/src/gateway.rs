@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use gatepost_config::model::{AccessLog, Listener, Model};
-use gatepost_net::{BindError, bind};
+use gatepost_net::{BindError, bind, ensure_free};
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
@@ -268,8 +268,15 @@ fn bind_all(
     listening: &HashMap<ListenKey, SocketAddr>,
     workers: usize,
 ) -> Result<Vec<Bound>, BindError> {
-    let keys = model.listeners.iter().flat_map(ListenKey::of).filter(|key| !listening.contains_key(key));
-    keys.map(|key| bind_for(key, workers)).collect()
+    let new: Vec<ListenKey> =
+        model.listeners.iter().flat_map(ListenKey::of).filter(|key| !listening.contains_key(key)).collect();
+    // Before any of them is bound: a wildcard address of ours may share its port with another one of ours.
+    for key in &new {
+        if !listening.values().any(|ours| ours.port() == key.address.port()) {
+            ensure_free(key.address)?;
+        }
+    }
+    new.into_iter().map(|key| bind_for(key, workers)).collect()
 }
 
 /// Each worker gets a socket of its own; the first one decides what port 0 is.

@@ -17,6 +17,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::record::{Ended, Record};
 use crate::rejection::Reason;
 
 /// What a route is counted under: its API's name and its key.
@@ -51,6 +52,8 @@ pub(crate) struct RouteStats {
     bytes_out: AtomicU64,
     /// 1xx to 5xx.
     classes: [AtomicU64; 5],
+    /// By deadline, upstream and client.
+    cut: [AtomicU64; 3],
     reasons: [AtomicU64; Reason::ALL.len()],
 }
 
@@ -120,18 +123,24 @@ impl Stats {
 }
 
 impl RouteStats {
-    /// Counts a request that ended: its reason if it was not served, its status, and its bytes.
-    pub(crate) fn count(&self, reason: Option<Reason>, status: Option<http::StatusCode>, bytes: (u64, u64)) {
-        match reason {
+    /// Counts a request that ended.
+    pub(crate) fn count(&self, record: &Record) {
+        match record.reason {
             Some(reason) => add(&self.reasons[reason as usize], 1),
             None => add(&self.admitted, 1),
         }
-        if let Some(status) = status {
+        match record.ended {
+            Ended::Complete => {}
+            Ended::Deadline => add(&self.cut[0], 1),
+            Ended::Upstream => add(&self.cut[1], 1),
+            Ended::Client => add(&self.cut[2], 1),
+        }
+        if let Some(status) = record.status {
             let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
             add(&self.classes[class], 1);
         }
-        add(&self.bytes_in, bytes.0);
-        add(&self.bytes_out, bytes.1);
+        add(&self.bytes_in, record.bytes_in);
+        add(&self.bytes_out, record.bytes_out);
     }
 }
 
@@ -162,6 +171,7 @@ impl Collector for Exposition {
         let routes: Vec<_> = routes.iter().chain([(&nowhere, &stats.unrouted)]).collect();
         encode_requests(&mut encoder, &routes)?;
         encode_responses(&mut encoder, &routes)?;
+        encode_cut(&mut encoder, &routes)?;
         encode_bytes(&mut encoder, &routes)?;
         encode_durations(&mut encoder, stats)?;
         encode_listeners(&mut encoder, stats)?;
@@ -198,6 +208,21 @@ fn encode_responses(encoder: &mut DescriptorEncoder<'_>, routes: &Routes<'_>) ->
             let count = counter.load(Ordering::Relaxed);
             if count > 0 {
                 let labels = [("api", &**api), ("route", &**route), ("class", class)];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn encode_cut(encoder: &mut DescriptorEncoder<'_>, routes: &Routes<'_>) -> fmt::Result {
+    let help = "Answers cut before their last byte by route, and by what";
+    let mut family = encoder.encode_descriptor("answers_cut", help, None, MetricType::Counter)?;
+    for ((api, route), counts) in routes {
+        for (ended, counter) in [Ended::Deadline, Ended::Upstream, Ended::Client].iter().zip(&counts.cut) {
+            let count = counter.load(Ordering::Relaxed);
+            if count > 0 {
+                let labels = [("api", &**api), ("route", &**route), ("by", ended.name())];
                 ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
             }
         }
@@ -272,7 +297,11 @@ fn encode_workers(encoder: &mut DescriptorEncoder<'_>, stats: &Stats) -> fmt::Re
 
 fn encode_process(encoder: &mut DescriptorEncoder<'_>, stats: &Stats) -> fmt::Result {
     let counters = [
-        ("access_log_dropped", "Lines of the access log dropped because its queue was full", &stats.log_dropped),
+        (
+            "access_log_dropped",
+            "Lines of the access log lost: its queue was full, or they could not be written",
+            &stats.log_dropped,
+        ),
         ("reloads_applied", "Configurations that took effect after the first", &stats.reloads_applied),
         ("reloads_refused", "Changed configurations that were refused", &stats.reloads_refused),
     ];

@@ -333,7 +333,7 @@ impl Worker {
     /// Counts a request that has ended, and logs it.
     pub(crate) fn finish(&self, record: Box<Record>) {
         let stats = record.route.as_ref().map_or(&self.shared.stats.unrouted, |route| &route.stats);
-        stats.count(record.reason, record.status, (record.bytes_in, record.bytes_out));
+        stats.count(&record);
         if let Some(route) = &record.route {
             route.api.durations.count(record.took);
         }

@@ -28,18 +28,32 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     open(address).map_err(|source| BindError { address, source })
 }
 
+/// Whether nobody listens on `address` yet, not even somebody who would share it: [`bind`] alone would not notice.
+///
+/// # Errors
+/// The same as those of [`bind`].
+pub fn ensure_free(address: SocketAddr) -> Result<(), BindError> {
+    let alone = || socket(address)?.bind(&address.into());
+    alone().map_err(|source| BindError { address, source })
+}
+
 fn open(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket(address)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     // Connections of an earlier run that linger must not keep the address.
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 fn hint(source: &io::Error) -> &'static str {
@@ -48,7 +62,7 @@ fn hint(source: &io::Error) -> &'static str {
     } else if source.kind() == io::ErrorKind::AddrNotAvailable {
         " (it is not an address of this machine)"
     } else if source.kind() == io::ErrorKind::AddrInUse {
-        " (another program listens there)"
+        " (somebody listens there already)"
     } else {
         ""
     }
