@@ -15,7 +15,7 @@ fn a_file_that_is_missing() {
     assert_eq!(
         report.to_string(),
         "error: cannot read no-such-file.toml: No such file or directory\n |\n \
-         = help: `gatepost demo` shows a configuration to begin with\n"
+         = help: name the file to use; `examples/demo/gatepost.toml` is one to begin with\n"
     );
     assert!(report.files().paths().eq([Path::new("no-such-file.toml")]));
 }

@@ -29,6 +29,7 @@ use subtle::ConstantTimeEq;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::timeout;
 
 /// What the admin listener answers from.
 #[derive(Debug)]
@@ -57,6 +58,9 @@ const PROBES: u32 = 3;
 
 /// Connections to the admin listener at once.
 const ROOM: usize = 64;
+
+/// How long a connection may last: a scraper that keeps one open connects again.
+const LIFE: Duration = Duration::from_secs(60);
 
 /// How long a head may take; the admin listener has no other way to wait for a client.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -160,8 +164,10 @@ impl Desk {
                     .timer(TokioTimer::new())
                     .header_read_timeout(HEADER_TIMEOUT)
                     .serve_connection(TokioIo::new(stream), service);
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "an admin connection ended");
+                // Whoever does not read its answers must not keep a probe out for ever.
+                match timeout(LIFE, connection).await {
+                    Ok(Ok(())) | Err(_) => {}
+                    Ok(Err(error)) => tracing::debug!(%error, "an admin connection ended"),
                 }
                 drop(place);
             });

@@ -161,7 +161,8 @@ impl Control {
 
     /// First those who ask `/readyz` learn that it is over, while everything is still served; then the rest ends.
     async fn stop(mut self, urgent: bool) {
-        let deadline = Instant::now() + self.server.drain;
+        let first = Instant::now();
+        let deadline = first + self.server.drain;
         tracing::info!(
             "stopping: what is under way may take {:?} more; signal again to stop at once",
             self.server.drain
@@ -176,12 +177,12 @@ impl Control {
         };
         tokio::select! {
             () = again => {}
-            () = signals.stop_again() => return,
+            () = signals.stop_again(first) => return,
         }
         let Self { gateway, mut signals, .. } = self;
         tokio::select! {
             () = gateway.stop(deadline) => tracing::info!("stopped"),
-            () = signals.stop_again() => tracing::warn!("stopped at once"),
+            () = signals.stop_again(first) => tracing::warn!("stopped at once"),
         }
     }
 }
@@ -203,8 +204,8 @@ impl Signals {
         }
     }
 
-    async fn stop_again(&mut self) {
-        let first = Instant::now();
+    /// Waits for a signal to stop that is not an echo of the one that came at `first`.
+    async fn stop_again(&mut self, first: Instant) {
         loop {
             // Some supervisors send the first signal twice, to the process and to its group.
             let meant = matches!(self.next().await, Event::Terminate | Event::Interrupt) && first.elapsed() > ECHO;

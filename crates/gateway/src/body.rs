@@ -2,10 +2,11 @@
 //!
 //! Neither is ever gathered: a piece is read when the other side has room for it.
 
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -17,29 +18,93 @@ use crate::connection::{BodyFailure, Connection};
 use crate::forward::pool::Pooled;
 use crate::record::{Ended, Record};
 
+/// The body of a request where both reach it: whoever sends it on, and the connection it comes on, which takes it back
+/// when the exchange is over.
+#[derive(Debug)]
+pub(crate) struct SharedBody {
+    incoming: RefCell<Option<Incoming>>,
+    /// Whether it has been read to its end.
+    ended: Cell<bool>,
+    /// Whether the client waits for `100 Continue`, which hyper sends when the body is first asked for.
+    awaits_continue: Cell<bool>,
+    /// Who reads it.
+    reader: RefCell<Option<Waker>>,
+}
+
 /// The body of a request, as it comes.
 ///
 /// Watched for its length and for the time between two pieces. Whoever drops it before its end leaves the rest to the
 /// connection, which reads it so that the client finds the answer.
 #[derive(Debug)]
 pub(crate) struct RequestBody {
-    incoming: Option<Incoming>,
+    /// Absent: there is none.
+    shared: Option<Rc<SharedBody>>,
     connection: Rc<Connection>,
     /// Bytes that may still come.
     room: u64,
-    /// Whether the client waits for `100 Continue`, which hyper sends when the body is first asked for.
-    expects_continue: bool,
+}
+
+impl SharedBody {
+    /// Takes the body from its reader, who is told; what still comes of it is discarded.
+    pub(crate) fn release(&self, connection: &Connection) {
+        connection.await_body(false);
+        let Some(incoming) = self.incoming.borrow_mut().take() else { return };
+        if let Some(reader) = self.reader.borrow_mut().take() {
+            reader.wake();
+        }
+        if incoming.is_end_stream() {
+            self.ended.set(true);
+        } else if self.awaits_continue.get() {
+            // Asking for it would send `100 Continue` for a body that nobody wants.
+            connection.leave_unread();
+        } else {
+            connection.discard(incoming);
+        }
+    }
+
+    /// Polls it for `cx`'s task, which is woken when it is released.
+    fn poll_incoming(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let mut slot = self.incoming.borrow_mut();
+        let Some(incoming) = slot.as_mut() else {
+            return Poll::Ready(None);
+        };
+        let mut reader = self.reader.borrow_mut();
+        if !reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
+            *reader = Some(cx.waker().clone());
+        }
+        self.awaits_continue.set(false);
+        let polled = ready!(Pin::new(incoming).poll_frame(cx));
+        if polled.is_none() {
+            self.ended.set(true);
+        }
+        if !matches!(polled, Some(Ok(_))) {
+            *slot = None;
+        }
+        Poll::Ready(polled)
+    }
 }
 
 impl RequestBody {
     pub(crate) fn new(incoming: Incoming, connection: Rc<Connection>, expects_continue: bool) -> Self {
-        let incoming = (!incoming.is_end_stream()).then_some(incoming);
-        Self { incoming, connection, room: 0, expects_continue }
+        let shared = (!incoming.is_end_stream()).then(|| {
+            Rc::new(SharedBody {
+                incoming: RefCell::new(Some(incoming)),
+                ended: Cell::new(false),
+                awaits_continue: Cell::new(expects_continue),
+                reader: RefCell::new(None),
+            })
+        });
+        Self { shared, connection, room: 0 }
     }
 
     /// No body, for a second try of a request that has none.
     pub(crate) fn none_like_it(&self) -> Self {
-        Self { incoming: None, connection: Rc::clone(&self.connection), room: 0, expects_continue: false }
+        Self { shared: None, connection: Rc::clone(&self.connection), room: 0 }
+    }
+
+    /// For the connection, to take it back.
+    pub(crate) fn share(&self) -> Option<Rc<SharedBody>> {
+        self.shared.clone()
     }
 
     /// Its length, if the client told it.
@@ -54,10 +119,15 @@ impl RequestBody {
 
     /// Whether what the client still sends can be read to its end before the next request is.
     pub(crate) fn can_be_discarded(&self) -> bool {
-        self.incoming.is_none() || (!self.expects_continue && Connection::can_discard(self.length()))
+        let asked = |shared: &Rc<SharedBody>| !shared.awaits_continue.get();
+        self.shared.as_ref().is_none_or(asked) && Connection::can_discard(self.length())
     }
 
-    fn fail(&mut self, failure: BodyFailure, error: io::Error) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    fn with_incoming<T>(&self, look: impl FnOnce(&Incoming) -> T) -> Option<T> {
+        self.shared.as_ref()?.incoming.borrow().as_ref().map(look)
+    }
+
+    fn fail(&self, failure: BodyFailure, error: io::Error) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         self.connection.fail_body(failure);
         Poll::Ready(Some(Err(error)))
     }
@@ -68,19 +138,15 @@ impl Body for RequestBody {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let Some(incoming) = self.incoming.as_mut() else {
+        let Some(shared) = &self.shared else {
             return Poll::Ready(None);
         };
-        let polled = Pin::new(incoming).poll_frame(cx);
-        self.expects_continue = false;
+        let polled = shared.poll_incoming(cx);
         self.connection.await_body(polled.is_pending());
         match ready!(polled) {
             Some(Ok(frame)) => {
                 // Trailers are dropped: HTTP/1.1 backends do not expect any, and they could carry anything.
-                let Ok(data) = frame.into_data() else {
-                    self.incoming = None;
-                    return Poll::Ready(None);
-                };
+                let Ok(data) = frame.into_data() else { return Poll::Ready(None) };
                 let length = data.len() as u64;
                 if length > self.room {
                     return self.fail(BodyFailure::TooLarge, io::Error::other("the body is longer than permitted"));
@@ -89,34 +155,32 @@ impl Body for RequestBody {
                 self.connection.bytes_in.update(|bytes| bytes + length);
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
-            Some(Err(error)) => {
-                self.incoming = None;
-                self.fail(BodyFailure::Broken, io::Error::other(error))
-            }
-            None => {
-                self.incoming = None;
-                Poll::Ready(None)
-            }
+            Some(Err(error)) => self.fail(BodyFailure::Broken, io::Error::other(error)),
+            None if shared.ended.get() => Poll::Ready(None),
+            // Half a body must not look like a whole one.
+            None => Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into()))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
+        match &self.shared {
+            None => true,
+            Some(shared) => self.with_incoming(Incoming::is_end_stream).unwrap_or(shared.ended.get()),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.as_ref().map_or(SizeHint::with_exact(0), Incoming::size_hint)
+        match &self.shared {
+            None => SizeHint::with_exact(0),
+            Some(_) => self.with_incoming(Incoming::size_hint).unwrap_or_default(),
+        }
     }
 }
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        match self.incoming.take() {
-            Some(incoming) if incoming.is_end_stream() => self.connection.await_body(false),
-            // Asking would send `100 Continue` for a body that nobody wants.
-            Some(_) if self.expects_continue => self.connection.leave_unread(),
-            Some(incoming) => self.connection.discard(incoming),
-            None => {}
+        if let Some(shared) = &self.shared {
+            shared.release(&self.connection);
         }
     }
 }
@@ -249,8 +313,8 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    pub(crate) fn begin(connection: Rc<Connection>, record: Box<Record>, has_body: bool) -> Self {
-        connection.begin_exchange(has_body);
+    pub(crate) fn begin(connection: Rc<Connection>, record: Box<Record>, body: Option<Rc<SharedBody>>) -> Self {
+        connection.begin_exchange(body);
         connection.worker.begin_exchange();
         Self { connection, permit: None, record: Some(record), ended: Ended::Client, bytes_out: 0 }
     }

@@ -90,10 +90,10 @@ impl Snapshot {
 impl ListenKey {
     /// The keys of a listener's addresses.
     pub(crate) fn of(listener: &model::Listener) -> impl Iterator<Item = Self> {
-        listener
-            .addresses
-            .iter()
-            .map(|&address| Self { address, owner: (address.port() == 0).then(|| Arc::clone(&listener.name)) })
+        listener.addresses.iter().enumerate().map(|(place, &address)| Self {
+            address,
+            owner: (address.port() == 0).then(|| (Arc::clone(&listener.name), place)),
+        })
     }
 }
 

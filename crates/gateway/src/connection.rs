@@ -33,7 +33,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
-use crate::body::Answering;
+use crate::body::{Answering, SharedBody};
 use crate::forward::forwarded;
 use crate::host::host_name;
 use crate::io::Io;
@@ -55,10 +55,11 @@ pub(crate) struct Connection {
     seen: RefCell<Option<SeenHost>>,
     limits: Limits,
     phase: Cell<Phase>,
-    /// Whether the last bytes read ended amid a head or a body.
-    half_head: Cell<bool>,
-    /// Whether the request being served came with a body.
-    has_body: Cell<bool>,
+    last_bytes: Cell<LastBytes>,
+    /// Whether some of the next head was read while this request was served.
+    more_head: Cell<bool>,
+    /// The body of the request being served, if it has one.
+    body: RefCell<Option<Rc<SharedBody>>>,
     /// When the timer is set to fire; absent: it has fired, or was never needed.
     armed: Cell<Option<Instant>>,
     /// When the exchange is over, whoever is slow.
@@ -163,6 +164,10 @@ enum Overdue {
 const DISCARD_BYTES: usize = 1024 * 1024;
 /// … and for this long.
 const DISCARD_TIME: Duration = Duration::from_secs(2);
+
+/// What the kernel may hold of an answer that it has not sent, in bytes. It bounds its memory for a client that reads
+/// slowly; and only so does a write that waits mean a client that takes nothing.
+const UNSENT: u32 = 128 * 1024;
 
 /// How long an accepted connection may wait for its first byte once connections are closed.
 const FRESH_GRACE: Duration = Duration::from_millis(250);
@@ -311,8 +316,9 @@ impl Connection {
             seen: RefCell::new(None),
             limits,
             phase: Cell::new(Phase::Fresh(Instant::now())),
-            half_head: Cell::new(false),
-            has_body: Cell::new(false),
+            last_bytes: Cell::default(),
+            more_head: Cell::new(false),
+            body: RefCell::new(None),
             armed: Cell::new(None),
             deadline: Cell::new(None),
             body_awaited: Cell::new(None),
@@ -352,9 +358,11 @@ impl Connection {
     // === what the pipeline tells ===
 
     /// A head was read; a request is being served.
-    pub(crate) fn begin_exchange(&self, has_body: bool) {
+    pub(crate) fn begin_exchange(&self, body: Option<Rc<SharedBody>>) {
         self.phase.set(Phase::Exchange);
-        self.has_body.set(has_body);
+        // What was read behind a request without a body belongs to the next head.
+        self.more_head.set(body.is_none() && !self.last_bytes.get().ends_a_head());
+        *self.body.borrow_mut() = body;
         self.deadline.set(None);
         self.body_awaited.set(None);
         self.expired.set(None);
@@ -367,11 +375,13 @@ impl Connection {
         self.deadline.set(deadline);
     }
 
-    /// The answer has been handed to hyper in full, or dropped. What was read behind a request without a body belongs to
-    /// the next head, which has the time of a head.
+    /// The answer has been handed to hyper in full, or dropped. Nobody wants what has not come of the request's body:
+    /// a backend that has answered before it had all of it will not look at the rest.
     pub(crate) fn end_exchange(&self, now: Instant) {
-        let amid_head = self.half_head.get() && !self.has_body.get();
-        self.phase.set(if amid_head { Phase::Head(now) } else { Phase::Idle(now) });
+        if let Some(body) = self.body.borrow_mut().take() {
+            body.release(self);
+        }
+        self.phase.set(if self.more_head.get() { Phase::Head(now) } else { Phase::Idle(now) });
     }
 
     /// A piece of the request's body is awaited, or no longer.
@@ -441,9 +451,11 @@ impl Connection {
 
     // === what the socket tells ===
 
-    /// `whole`: they end where a head may end.
-    pub(crate) fn saw_bytes(&self, whole: bool) {
-        self.half_head.set(!whole);
+    pub(crate) fn saw_bytes(&self, bytes: &[u8]) {
+        self.last_bytes.set(self.last_bytes.get().followed_by(bytes));
+        if self.is_serving() && self.body.borrow().is_none() {
+            self.more_head.set(true);
+        }
         if let Phase::Fresh(_) | Phase::Idle(_) = self.phase.get()
             && self.leftover.borrow().is_none()
         {
@@ -617,7 +629,28 @@ impl Connection {
     }
 }
 
+/// The last bytes read, across reads: enough to tell the end of a head, with line ends as hyper takes them.
+#[derive(Debug, Clone, Copy, Default)]
+struct LastBytes([u8; 3]);
+
+impl LastBytes {
+    fn followed_by(self, bytes: &[u8]) -> Self {
+        let Self([_, second, third]) = self;
+        match *bytes {
+            [] => self,
+            [last] => Self([second, third, last]),
+            [former, last] => Self([third, former, last]),
+            [.., first, second, third] => Self([first, second, third]),
+        }
+    }
+
+    fn ends_a_head(self) -> bool {
+        self.0.ends_with(b"\n\r\n") || self.0.ends_with(b"\n\n")
+    }
+}
+
 /// Sets what every connection wants of its socket.
 pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)
+    stream.set_nodelay(true)?;
+    gatepost_net::bound_unsent(stream, UNSENT)
 }

@@ -138,7 +138,10 @@ impl Attempts<'_> {
             Ok(response) => Ok((response, pooled)),
             Err(mut error) => {
                 let unsent = error.take_message();
-                Err(Failed { why: self.blame(error.into_error()), request: unsent.or(copy), on_waiting })
+                let error = error.into_error();
+                // An answer that makes no sense is the backend's, not the connection's, and will be no better.
+                let request = unsent.or(copy.filter(|_| !error.is_parse()));
+                Err(Failed { why: self.blame(error), request, on_waiting })
             }
         }
     }

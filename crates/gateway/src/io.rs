@@ -47,7 +47,7 @@ impl AsyncRead for Io {
         let before = buffer.filled().len();
         let outcome = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if buffer.filled().len() > before {
-            self.connection.saw_bytes(buffer.filled().ends_with(b"\r\n\r\n"));
+            self.connection.saw_bytes(&buffer.filled()[before..]);
         }
         outcome
     }

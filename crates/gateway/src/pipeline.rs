@@ -20,12 +20,11 @@ use bytes::Bytes;
 use http::header::{CONNECTION, EXPECT, HOST, HeaderName, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, Uri};
-use http_body::Body;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::admission::{Meters, Permit, admit};
-use crate::body::{Answering, Exchange, RequestBody, ResponseBody};
+use crate::body::{Answering, Exchange, RequestBody, ResponseBody, SharedBody};
 use crate::connection::Connection;
 use crate::forward::forward;
 use crate::record::{Ended, Record, cut};
@@ -41,7 +40,7 @@ pub(crate) async fn serve(
     let (mut parts, incoming) = request.into_parts();
     let body = RequestBody::new(incoming, Rc::clone(&connection), parts.headers.contains_key(EXPECT));
     let body_fits = body.can_be_discarded();
-    let mut exchange = begin(connection, &parts, !body.is_end_stream());
+    let mut exchange = begin(connection, &parts, body.share());
 
     let mut spare = HeaderMap::new();
     let outcome = match judge(&parts, &body, &mut exchange) {
@@ -71,7 +70,7 @@ enum Answer {
     Streamed(http::response::Parts, Answering),
 }
 
-fn begin(connection: Rc<Connection>, parts: &Parts, has_body: bool) -> Exchange {
+fn begin(connection: Rc<Connection>, parts: &Parts, body: Option<Rc<SharedBody>>) -> Exchange {
     let record = Record {
         id: connection.worker.next_id(),
         at: SystemTime::now(),
@@ -94,7 +93,7 @@ fn begin(connection: Rc<Connection>, parts: &Parts, has_body: bool) -> Exchange 
         bytes_out: 0,
         ended: Ended::Client,
     };
-    Exchange::begin(connection, Box::new(record), has_body)
+    Exchange::begin(connection, Box::new(record), body)
 }
 
 /// Finds the route and asks for admission. Takes from no meter before everything else has been passed.
@@ -220,8 +219,8 @@ impl Redirect {
         if let Some(query) = uri.query()
             && !to.contains('?')
         {
-            to.push('?');
-            to.push_str(query);
+            let fragment = to.find('#').unwrap_or(to.len());
+            to.insert_str(fragment, &format!("?{query}"));
         }
         // What a request target may hold a header value may hold too, so this is never the error.
         let location = HeaderValue::try_from(to).map_err(|_| Rejection::BadUpstream(BadUpstream::Location))?;

@@ -34,8 +34,9 @@ pub(crate) struct Snapshot {
 pub(crate) struct ListenKey {
     /// The address, its port 0 if the kernel is to choose.
     pub(crate) address: SocketAddr,
-    /// Port 0 of two listeners is two addresses; of a fixed port the listener's name may change freely.
-    pub(crate) owner: Option<Arc<str>>,
+    /// Of port 0, whose it is and which of theirs: each use of it is another address. Of a fixed port, the listener's
+    /// name may change freely.
+    pub(crate) owner: Option<(Arc<str>, usize)>,
 }
 
 /// A listener and the APIs that answer on it.

@@ -240,7 +240,8 @@ impl Worker {
 
     /// Keeps an accepted connection, or hands it to a worker that has far fewer.
     fn place(self: &Rc<Self>, site: &Rc<Site>, stream: TcpStream, peer: SocketAddr) {
-        let Some(other) = self.less_loaded() else {
+        // Of a listener that is going, the others may have let go already.
+        let Some(other) = self.less_loaded().filter(|_| !site.is_closing()) else {
             return self.serve(site, stream, peer);
         };
         let Ok(stream) = stream.into_std() else { return };
@@ -263,11 +264,13 @@ impl Worker {
 
     /// A handed-over connection may come before the command to listen where it came in.
     fn adopt(self: &Rc<Self>, key: ListenKey, stream: StdStream, peer: SocketAddr) {
-        if !self.snapshot.borrow_mut().load().listeners.contains_key(&key) {
+        let known = self.sites.borrow().get(&key).cloned();
+        let site = match known {
+            Some(site) => site,
+            None if self.snapshot.borrow_mut().load().listeners.contains_key(&key) => self.site(key),
             // The listener is gone again, and nobody can answer for it.
-            return;
-        }
-        let site = self.site(key);
+            None => return,
+        };
         if let Ok(stream) = TcpStream::from_std(stream) {
             self.serve(&site, stream, peer);
         }
@@ -291,8 +294,9 @@ impl Worker {
 
     /// A place among the listener's connections, unless they are too many.
     fn enter(&self, site: &Site) -> Option<Slot> {
-        let mut cache = self.snapshot.borrow_mut();
-        let listener = site.listener(cache.load())?;
+        let current = site.listener(self.snapshot.borrow_mut().load());
+        // Whoever connected to a listener that was just removed is told so.
+        let listener = current.or_else(|| site.last_known())?;
         let slot = listener.stats.connections.enter(listener.limits.connections);
         if slot.is_none() {
             listener.stats.turned_away.fetch_add(1, Ordering::Relaxed);
@@ -398,6 +402,11 @@ impl Site {
             *known = Some((snapshot.number, Arc::clone(listener)));
         }
         known.as_ref().map(|(_, listener)| Arc::clone(listener))
+    }
+
+    /// The listener as the last snapshot that had it.
+    fn last_known(&self) -> Option<Arc<Listener>> {
+        self.known.borrow().as_ref().map(|(_, listener)| Arc::clone(listener))
     }
 
     /// Takes over the listener's properties, for connections from now on.

@@ -16,5 +16,5 @@ mod prefix_set;
 
 pub use address::{AddressClass, fold};
 pub use dial::{CONNECT_TIMEOUT, Destination, DialError, Fence, Host};
-pub use listen::{BindError, bind, ensure_free};
+pub use listen::{BindError, bind, bound_unsent, ensure_free};
 pub use prefix_set::PrefixSet;

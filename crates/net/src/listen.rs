@@ -1,8 +1,9 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use thiserror::Error;
+use tokio::net::TcpStream;
 
 /// An address could not be listened on.
 #[derive(Debug, Error)]
@@ -35,6 +36,14 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
 pub fn ensure_free(address: SocketAddr) -> Result<(), BindError> {
     let alone = || socket(address)?.bind(&address.into());
     alone().map_err(|source| BindError { address, source })
+}
+
+/// Lets the kernel hold no more than about `bytes` of what was written and not yet sent.
+///
+/// # Errors
+/// The socket is no longer one.
+pub fn bound_unsent(stream: &TcpStream, bytes: u32) -> io::Result<()> {
+    SockRef::from(stream).set_tcp_notsent_lowat(bytes)
 }
 
 fn open(address: SocketAddr) -> io::Result<TcpListener> {

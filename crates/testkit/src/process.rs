@@ -143,6 +143,20 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).expect("the process is there");
     }
 
+    /// Signals it again and again until it ends, as somebody at a terminal would; the exit code as of
+    /// [`Process::wait_exit`].
+    ///
+    /// # Panics
+    /// It does not end within `deadline`.
+    pub async fn insist(&mut self, signal: &str, deadline: Duration) -> i32 {
+        let end = Instant::now() + deadline;
+        while !self.has_ended() && Instant::now() < end {
+            self.signal(signal);
+            sleep(Duration::from_millis(150)).await;
+        }
+        self.wait_exit(LOOK).await
+    }
+
     /// Waits for its end; the exit code, or 128 and the signal's number as a shell has it.
     ///
     /// # Panics

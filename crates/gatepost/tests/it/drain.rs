@@ -121,8 +121,7 @@ async fn a_second_signal_ends_it_at_once() {
         gatepost_testkit::eventually(PATIENCE, || origin.count() == before + 1).await;
         running.signal(first);
         refused_at_last(address).await;
-        running.signal(second);
-        assert_eq!(running.wait_exit(PATIENCE).await, 0, "{}", running.said());
+        assert_eq!(running.insist(second, PATIENCE).await, 0, "{}", running.said());
         client.expect_close(PATIENCE).await;
     }
 }
@@ -135,7 +134,20 @@ async fn a_second_signal_ends_it_while_probers_are_being_told() {
     assert_eq!(prober.get("/readyz").await.status, 200);
     running.signal("TERM");
     get_until(&mut prober, "/readyz", |answer| answer.status == 503).await;
+    assert_eq!(running.insist("TERM", PATIENCE).await, 0, "{}", running.said());
+}
+
+#[tokio::test]
+async fn a_signal_that_is_sent_twice_at_once_still_lets_requests_finish() {
+    let origin = Origin::start(slow_answer()).await;
+    let home = Home::new(&forwarding(&origin.url(), "admin = \"off\"\ndrain = \"1h\""));
+    let (mut running, address) = home.run().await;
+    let mut client = Raw::connect(address).await;
+    client.send("GET /a HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    gatepost_testkit::eventually(PATIENCE, || origin.count() == 1).await;
     running.signal("TERM");
+    running.signal("TERM");
+    assert_eq!(client.response().await.body, pattern(40));
     assert_eq!(running.wait_exit(PATIENCE).await, 0, "{}", running.said());
 }
 

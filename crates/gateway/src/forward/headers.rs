@@ -24,9 +24,6 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 pub(super) fn outgoing(headers: &mut HeaderMap, forward: &Forward, connection: &Connection) {
     let client_host = headers.get(HOST).cloned();
     remove_unwanted(headers, |name| speaks_of_the_client(name) || *name == EXPECT);
-    for name in &forward.remove {
-        headers.remove(name);
-    }
     headers.insert(X_FORWARDED_FOR, connection.client_text.clone());
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
     if let Some(forwarded) = connection.forwarded() {
@@ -36,6 +33,9 @@ pub(super) fn outgoing(headers: &mut HeaderMap, forward: &Forward, connection: &
         headers.insert(X_FORWARDED_HOST, host.clone());
         // `Connection: host` must not leave the backend without one.
         headers.insert(HOST, host);
+    }
+    for name in &forward.remove {
+        headers.remove(name);
     }
     for (name, value) in &forward.set {
         headers.insert(name.clone(), value.clone());

@@ -80,7 +80,7 @@ async fn an_upload_counts_towards_the_timeout() {
     // Every piece comes in good time; in the middle of it the gateway may close.
     let _ = client.send_slowly([b'x'; 14], 1, Duration::from_millis(100)).await;
     let response = client.response().await;
-    assert_eq!(response.status, 504);
+    assert_eq!(response.status, 408, "it was the client that was slow");
     assert_one_second(started.elapsed());
     eventually(SOON, || origin.open() == 0).await;
 }

@@ -124,7 +124,7 @@ async fn a_slow_upload_of_many_pieces_is_still_bounded_by_the_timeout() {
     let cut = client.send_slowly(&slow[head..], 1, Duration::from_millis(100)).await;
     assert!(started.elapsed() < Duration::from_secs(9), "the whole upload was taken: {cut:?}");
     eventually(SOON, || origin.open() == 0).await;
-    refusal(&gateway, "upstream_timeout").await;
+    refusal(&gateway, "body_stalled").await;
 }
 
 #[tokio::test]
