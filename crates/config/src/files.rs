@@ -36,7 +36,9 @@ impl Files {
 
     /// Notes that a file was read, with these contents.
     pub(crate) fn read(&mut self, path: &Path, contents: Option<&[u8]>) {
-        self.held.insert(path.to_owned(), contents.map(hash_of));
+        // What cannot be read may be a directory in a file's place.
+        let held = contents.map_or_else(|| held_now(path), |contents| Some(hash_of(&(Kind::File, contents))));
+        self.held.insert(path.to_owned(), held);
     }
 
     /// Notes that a directory was looked through, or a file was looked for.
@@ -45,14 +47,21 @@ impl Files {
     }
 }
 
+/// Keeps an empty file and an empty directory apart.
+#[derive(Hash)]
+enum Kind {
+    File,
+    Directory,
+}
+
 /// What a file holds now; of a directory, the names in it.
 fn held_now(path: &Path) -> Held {
     if !path.is_dir() {
-        return fs::read(path).ok().map(|contents| hash_of(&contents[..]));
+        return fs::read(path).ok().map(|contents| hash_of(&(Kind::File, &contents[..])));
     }
     let mut names: Vec<_> = fs::read_dir(path).ok()?.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
     names.sort();
-    Some(hash_of(&names[..]))
+    Some(hash_of(&(Kind::Directory, &names[..])))
 }
 
 fn hash_of<T: Hash + ?Sized>(contents: &T) -> u64 {

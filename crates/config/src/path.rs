@@ -9,7 +9,7 @@
 //! - `//` and a trailing `/` are kept: they are significant.
 //!
 //! Refused, because some reader behind us would take them for something else: dot segments however they are spelled
-//! (`..`, `%2e.`, `..%2F`, `..;x`), backslash and NUL bare or escaped, and escapes that are not two hex digits.
+//! (`..`, `%2e.`, `..%2F`, `..;x`, `..%3Bx`), backslash and NUL bare or escaped, and escapes that are not two hex digits.
 
 use std::borrow::Cow;
 
@@ -81,12 +81,14 @@ fn refuse_ambiguous(byte: u8) -> Result<(), PathError> {
     }
 }
 
-/// Whether some reader would take a segment of the one form for `.` or `..`: one that decodes `%2F` first, or one that
-/// cuts path parameters (`;…`) off.
+/// Whether some reader would take a segment of the one form for `.` or `..`: one that decodes `%2F` or `%3B` first, or
+/// one that cuts path parameters (`;…`) off.
 fn is_dot_segment(segment: &str) -> bool {
     segment.split("%2F").any(|part| {
-        let name = part.split(';').next().unwrap_or(part);
-        name == "." || name == ".."
+        let name = part.split([';', '%']).next().unwrap_or(part);
+        let rest = &part[name.len()..];
+        let cut = rest.is_empty() || rest.starts_with(';') || rest.starts_with("%3B");
+        cut && (name == "." || name == "..")
     })
 }
 
@@ -145,6 +147,7 @@ mod tests {
             ("/{x}|\"", "/%7Bx%7D%7C%22"),
             ("/a%20b+c", "/a%20b+c"),
             ("/...", "/..."),
+            ("/..%20a", "/..%20a"),
             ("/.well-known/x", "/.well-known/x"),
             ("/a;v=1/b", "/a;v=1/b"),
         ] {
@@ -166,6 +169,8 @@ mod tests {
             ("/a/..%2fadmin", PathError::DotSegment),
             ("/a%2f..%2fadmin", PathError::DotSegment),
             ("/a/..;x/b", PathError::DotSegment),
+            ("/a/..%3bx/b", PathError::DotSegment),
+            ("/a/%2e%2e%3B/b", PathError::DotSegment),
             ("/a\\b", PathError::Backslash),
             ("/a%5cb", PathError::Backslash),
             ("/a%00", PathError::Nul),

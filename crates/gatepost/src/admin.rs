@@ -198,7 +198,9 @@ impl Desk {
         let token = self.token.read().unwrap_or_else(PoisonError::into_inner);
         let Some(token) = &*token else { return true };
         let given = request.headers().get(AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
-        given.strip_prefix(b"Bearer ").is_some_and(|given| bool::from(given.ct_eq(token.reveal())))
+        // The scheme is written in any case (RFC 9110, 11.1).
+        let Some((scheme, given)) = given.split_at_checked(b"Bearer ".len()) else { return false };
+        scheme.eq_ignore_ascii_case(b"Bearer ") && bool::from(given.ct_eq(token.reveal()))
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {

@@ -57,11 +57,15 @@ fn print(text: &str) -> Result<(), Failure> {
 
 /// What happens goes to standard error; standard output belongs to the access log.
 fn start_logging() {
-    let level = std::env::var("GATEPOST_LOG").ok().and_then(|level| level.parse().ok()).unwrap_or(tracing::Level::INFO);
+    let wanted = std::env::var("GATEPOST_LOG").ok();
+    let level = wanted.as_deref().map_or(Ok(tracing::Level::INFO), str::parse);
     tracing_subscriber::fmt()
-        .with_max_level(level)
+        .with_max_level(*level.as_ref().unwrap_or(&tracing::Level::INFO))
         .with_target(false)
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr)
         .init();
+    if level.is_err() {
+        tracing::warn!("GATEPOST_LOG is one of error, warn, info, debug and trace; it counts as info");
+    }
 }

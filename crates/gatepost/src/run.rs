@@ -177,11 +177,14 @@ impl Control {
         };
         tokio::select! {
             () = again => {}
-            () = signals.stop_again(first) => return,
+            () = signals.stop_again(first) => return tracing::warn!("stopped at once"),
         }
         let Self { gateway, mut signals, .. } = self;
         tokio::select! {
-            () = gateway.stop(deadline) => tracing::info!("stopped"),
+            cut = gateway.stop(deadline) => match cut {
+                0 => tracing::info!("stopped"),
+                cut => tracing::warn!("stopped; `drain` was over, and {cut} requests were cut"),
+            },
             () = signals.stop_again(first) => tracing::warn!("stopped at once"),
         }
     }

@@ -339,6 +339,8 @@ impl Drop for Exchange {
         drop(self.connection.answering.borrow_mut().take());
         drop(self.permit.take());
         let ended = self.connection.cut.take().unwrap_or(self.ended);
+        let stopped = ended == Ended::Client && self.connection.worker.is_quitting();
+        let ended = if stopped { Ended::Stop } else { ended };
         self.connection.worker.end_exchange();
         if let Some(mut record) = self.record.take() {
             record.took = now.saturating_duration_since(record.started);

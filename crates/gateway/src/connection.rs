@@ -29,7 +29,7 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
@@ -154,8 +154,8 @@ enum Overdue {
     Idle,
     /// A head that does not come.
     Header,
-    /// The request's future finds out when it is polled.
-    Told,
+    /// Something was told or let go of: hyper looks again.
+    LookAgain,
     /// Only closing the socket helps.
     Cut(Ended),
 }
@@ -214,6 +214,8 @@ fn builder(limits: &Limits) -> http1::Builder {
 /// Reads what may still come, so that the kernel does not reset the connection under the answer.
 async fn linger(mut stream: TcpStream) {
     let mut sink = vec![0; 16 * 1024];
+    // hyper has done so, unless it could not answer at all. The client may be gone.
+    let _ = stream.shutdown().await;
     let discard = async {
         let mut budget = DISCARD_BYTES;
         while budget > 0 {
@@ -274,7 +276,7 @@ impl Drive {
             ready!(timer.as_mut().poll(cx));
             connection.armed.set(None);
             match connection.overdue(Instant::now()) {
-                Overdue::Nothing | Overdue::Told => {}
+                Overdue::Nothing | Overdue::LookAgain => {}
                 Overdue::Idle if self.closing => {
                     // hyper waits for something that does not come.
                     connection.cut_off(Ended::Client);
@@ -465,7 +467,11 @@ impl Connection {
 
     pub(crate) fn saw_write(&self, blocked: bool) {
         if !blocked {
-            self.write_blocked.set(None);
+            if self.write_blocked.take().is_some()
+                && let Phase::Idle(_) = self.phase.get()
+            {
+                self.phase.set(Phase::Idle(Instant::now()));
+            }
         } else if self.write_blocked.get().is_none() {
             self.write_blocked.set(Some(Instant::now()));
         }
@@ -506,8 +512,9 @@ impl Connection {
         let limits = &self.limits;
         let in_phase = match self.phase.get() {
             Phase::Fresh(since) | Phase::Head(since) => Some(since + limits.header_timeout),
-            Phase::Idle(since) => Some(since + limits.idle_timeout),
-            Phase::Exchange => None,
+            // While the last answer is still being taken, nobody is idle.
+            Phase::Idle(since) if self.write_blocked.get().is_none() => Some(since + limits.idle_timeout),
+            Phase::Idle(_) | Phase::Exchange => None,
         };
         // A backend may answer before it has the whole body; then the client still owes it.
         let body = self.body_awaited.get().map(|since| since + limits.body_timeout);
@@ -534,7 +541,7 @@ impl Connection {
         }
         if self.leftover.borrow().as_ref().is_some_and(|leftover| leftover.until <= now) {
             *self.leftover.borrow_mut() = None;
-            return Overdue::Told;
+            return Overdue::LookAgain;
         }
         if over(self.body_awaited.get(), limits.body_timeout) {
             self.body_awaited.set(None);
@@ -542,7 +549,9 @@ impl Connection {
         }
         match self.phase.get() {
             Phase::Fresh(since) | Phase::Head(since) if over(Some(since), limits.header_timeout) => Overdue::Header,
-            Phase::Idle(since) if over(Some(since), limits.idle_timeout) => Overdue::Idle,
+            Phase::Idle(since) if self.write_blocked.get().is_none() && over(Some(since), limits.idle_timeout) => {
+                Overdue::Idle
+            }
             Phase::Fresh(_) | Phase::Head(_) | Phase::Idle(_) | Phase::Exchange => Overdue::Nothing,
         }
     }
@@ -553,7 +562,7 @@ impl Connection {
         let unanswered = matches!(self.phase.get(), Phase::Exchange) && self.answering.borrow().is_none();
         if unanswered && self.write_blocked.get().is_none() {
             self.expired.set(Some(expired));
-            return Overdue::Told;
+            return Overdue::LookAgain;
         }
         Overdue::Cut(ended)
     }
@@ -587,10 +596,12 @@ impl Connection {
 
     /// Logs and counts what hyper answered, or we gave up on, without a request.
     fn conclude(&self, finish: &Finish) {
-        let reason = match finish {
-            Finish::HeaderTimeout if self.is_reading_head() => Reason::HeaderTimeout,
-            Finish::Hyper(Err(error)) if error.is_parse_too_large() => Reason::HeadersTooLarge,
-            Finish::Hyper(Err(error)) if error.is_parse() => Reason::Malformed,
+        let (reason, detail) = match finish {
+            Finish::HeaderTimeout if self.is_reading_head() => (Reason::HeaderTimeout, None),
+            Finish::Hyper(Err(error)) if error.is_parse_too_large() => {
+                (Reason::HeadersTooLarge, Some(error.to_string()))
+            }
+            Finish::Hyper(Err(error)) if error.is_parse() => (Reason::Malformed, Some(error.to_string())),
             Finish::Hyper(_) | Finish::HeaderTimeout | Finish::Cut => return,
         };
         let now = Instant::now();
@@ -607,7 +618,7 @@ impl Connection {
             route: None,
             admitted: false,
             reason: Some(reason),
-            detail: None,
+            detail,
             // The last one that was no answer of ours; an error's is the last of all.
             status: self.own_answer.get().filter(StatusCode::is_client_error),
             upstream: None,

@@ -61,6 +61,9 @@ pub(crate) async fn forward(
         return Err(Rejection::BadUpstream(BadUpstream::UnaskedUpgrade));
     }
     let (mut head, body) = response.into_parts();
+    if !headers::is_plainly_framed(&head.headers) {
+        return Err(Rejection::BadUpstream(BadUpstream::Framing));
+    }
     headers::incoming(&mut head.headers);
     head.version = Version::HTTP_11;
     Ok((head, Answering { body, sender }))
@@ -123,6 +126,7 @@ impl Attempts<'_> {
         again: bool,
         exchange: &mut Exchange,
     ) -> Result<(Response<Incoming>, Pooled), Failed> {
+        exchange.note(|record| record.upstream = Some(Arc::clone(&target.label)));
         let waiting = if fresh { None } else { self.connection.worker.pools.take(target.id) };
         let on_waiting = waiting.is_some();
         let mut pooled = match waiting {
@@ -132,7 +136,6 @@ impl Attempts<'_> {
                 Err(why) => return Err(Failed { why, request: Some(request), on_waiting: false }),
             },
         };
-        exchange.note(|record| record.upstream = Some(Arc::clone(&target.label)));
         let copy = (self.replayable && (on_waiting || again)).then(|| self.copy(&request));
         match pooled.sender().try_send_request(request).await {
             Ok(response) => Ok((response, pooled)),

@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 use gatepost_config::model::{AccessLog, Listener, Model};
 use gatepost_net::{BindError, bind, ensure_free};
 use thiserror::Error;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
@@ -121,8 +122,8 @@ impl Gateway {
     /// # Errors
     /// See [`ApplyError`].
     pub async fn apply(&mut self, model: &Model) -> Result<(), ApplyError> {
-        let sink = open_log(&model.log.access).inspect_err(|_| self.refused())?;
         let sockets = bind_all(model, &self.listening, self.workers.len()).inspect_err(|_| self.refused())?;
+        let sink = open_log(&model.log.access).inspect_err(|_| self.refused())?;
 
         let Shared { stats, clock, .. } = &*self.shared;
         let next = Arc::new(Snapshot::compile(model, &mut self.lasting, stats, clock.now()));
@@ -173,8 +174,8 @@ impl Gateway {
     }
 
     /// Stops: no new connection, then the end of every request under way, then the end of idle connections. What is not
-    /// over by `deadline` is cut.
-    pub async fn stop(mut self, deadline: Instant) {
+    /// over by `deadline` is cut: so many requests, roughly.
+    pub async fn stop(self, deadline: Instant) -> usize {
         self.leave().await;
         for worker in &self.workers {
             let (done, stopped) = oneshot::channel();
@@ -188,11 +189,8 @@ impl Gateway {
         if in_time {
             self.wait_until(deadline, |stats| stats.connections.load(Ordering::Acquire) == 0).await;
         }
-        self.tell_all(|| Command::Quit).await;
-        for thread in self.workers.iter_mut().filter_map(|worker| worker.thread.take()) {
-            // Only a panic makes this an error, and that has been printed.
-            let _ = thread.join();
-        }
+        // Dropping the gateway tells the workers to quit.
+        self.workers.iter().map(|worker| worker.stats.exchanges.load(Ordering::Acquire)).sum()
     }
 
     async fn listen(&mut self, sockets: Vec<Bound>) {
@@ -240,8 +238,14 @@ impl Drop for Gateway {
     /// Whoever wants requests to be finished calls [`Gateway::stop`] first.
     fn drop(&mut self) {
         for worker in &self.workers {
-            // One whose queue is full has so much to do that it cannot be told.
-            let _ = worker.commands.try_send(Command::Quit);
+            // A full queue is emptied in no time; a closed one belongs to a worker that is gone.
+            while let Err(TrySendError::Full(_)) = worker.commands.try_send(Command::Quit) {
+                thread::yield_now();
+            }
+        }
+        for thread in self.workers.iter_mut().filter_map(|worker| worker.thread.take()) {
+            // Only a panic makes this an error, and that has been printed.
+            let _ = thread.join();
         }
     }
 }

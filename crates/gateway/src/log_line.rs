@@ -40,8 +40,10 @@ impl LineWriter {
             // A method is a token.
             fields.quoted(method.as_str());
         }
-        fields.text("host", &record.host);
-        fields.text("path", &record.path);
+        if record.method.is_some() {
+            fields.text("host", &record.host);
+            fields.text("path", &record.path);
+        }
         if let Some(route) = &record.route {
             fields.raw(&route.log_fields);
         }

@@ -51,6 +51,8 @@ pub(crate) enum Ended {
     Upstream,
     /// Cut: the client went away, or took nothing for too long.
     Client,
+    /// Cut: the gateway was stopped, and `drain` was over.
+    Stop,
 }
 
 impl Ended {
@@ -61,6 +63,7 @@ impl Ended {
             Self::Deadline => "deadline",
             Self::Upstream => "upstream",
             Self::Client => "client",
+            Self::Stop => "stop",
         }
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use gatepost_config::path::PathError;
 use gatepost_meter::{Exceeded, Law};
 use gatepost_net::DialError;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use thiserror::Error;
 
@@ -68,6 +68,9 @@ pub(crate) enum BadUpstream {
     /// It hung up, or what it sent is no HTTP.
     #[error("{0}")]
     Http(hyper::Error),
+    /// Its body is coded, or its length told, in a way that could be read as another.
+    #[error("its transfer coding or its length is not plain")]
+    Framing,
     /// It changed to a protocol that nobody had asked for.
     #[error("it changed to a protocol that nobody had asked for")]
     UnaskedUpgrade,
@@ -228,9 +231,6 @@ impl Rejection {
         let status = self.status();
         headers.clear();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if self.closes() {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
         match self {
             Self::MethodNotAllowed { allow } => {
                 headers.insert(ALLOW, allow.clone());

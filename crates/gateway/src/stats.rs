@@ -52,8 +52,8 @@ pub(crate) struct RouteStats {
     bytes_out: AtomicU64,
     /// 1xx to 5xx.
     classes: [AtomicU64; 5],
-    /// By deadline, upstream and client.
-    cut: [AtomicU64; 3],
+    /// By deadline, upstream, client and stop.
+    cut: [AtomicU64; 4],
     reasons: [AtomicU64; Reason::ALL.len()],
 }
 
@@ -134,6 +134,7 @@ impl RouteStats {
             Ended::Deadline => add(&self.cut[0], 1),
             Ended::Upstream => add(&self.cut[1], 1),
             Ended::Client => add(&self.cut[2], 1),
+            Ended::Stop => add(&self.cut[3], 1),
         }
         if let Some(status) = record.status {
             let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
@@ -219,7 +220,7 @@ fn encode_cut(encoder: &mut DescriptorEncoder<'_>, routes: &Routes<'_>) -> fmt::
     let help = "Answers cut before their last byte by route, and by what";
     let mut family = encoder.encode_descriptor("answers_cut", help, None, MetricType::Counter)?;
     for ((api, route), counts) in routes {
-        for (ended, counter) in [Ended::Deadline, Ended::Upstream, Ended::Client].iter().zip(&counts.cut) {
+        for (ended, counter) in [Ended::Deadline, Ended::Upstream, Ended::Client, Ended::Stop].iter().zip(&counts.cut) {
             let count = counter.load(Ordering::Relaxed);
             if count > 0 {
                 let labels = [("api", &**api), ("route", &**route), ("by", ended.name())];

@@ -16,7 +16,7 @@ use gatepost_meter::Slot;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::task::spawn_local;
+use tokio::task::{self, spawn_local};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::access_log::LogSender;
@@ -63,7 +63,11 @@ pub(crate) struct Worker {
     log: LogSender,
     stats: Arc<WorkerStats>,
     sites: RefCell<HashMap<ListenKey, Rc<Site>>>,
+    /// The tasks that accept.
+    accepting: RefCell<Vec<task::JoinHandle<()>>>,
     next_id: Cell<u64>,
+    /// Whether what is still under way is being dropped.
+    quitting: Cell<bool>,
 }
 
 /// A listening address on one worker, and the connections that came in there.
@@ -110,6 +114,12 @@ const IMBALANCE: usize = 8;
 /// How often a worker looks after itself: lets an old snapshot go, sweeps its pools, measures its lag.
 const TICK: Duration = Duration::from_secs(1);
 
+/// Connections that the kernel may hold when accepting stops; more than its queue has room for.
+const MOST_WAITING: usize = 8192;
+
+/// Threads that look names up for one worker, at most. A resolver that hangs holds up those it was asked by.
+const LOOKUPS: usize = 32;
+
 /// How long accepting pauses when the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -140,7 +150,7 @@ fn run(
     stats: Arc<WorkerStats>,
     commands: mpsc::Receiver<Command>,
 ) {
-    let runtime = match runtime.enable_all().build_local(LocalOptions::default()) {
+    let runtime = match runtime.enable_all().max_blocking_threads(LOOKUPS).build_local(LocalOptions::default()) {
         Ok(runtime) => runtime,
         Err(error) => {
             // Its commands' receiver is dropped, which whoever sends the first command finds out.
@@ -154,8 +164,10 @@ fn run(
         log,
         stats,
         sites: RefCell::default(),
+        accepting: RefCell::default(),
         // Far apart, so that the ids of two workers never meet.
         next_id: Cell::new(shared.id_seed.wrapping_add((number as u64) << 48)),
+        quitting: Cell::new(false),
         shared,
     });
     runtime.block_on(worker.obey(commands));
@@ -181,12 +193,15 @@ impl Worker {
                     for site in self.sites.borrow().values() {
                         site.stop_accepting.notify_one();
                     }
-                    // Accepting tasks run before this one is polled again; then they have taken what was waiting.
-                    tokio::task::yield_now().await;
+                    // When these have ended they have taken what was waiting.
+                    for accepting in self.accepting.take() {
+                        // Only a panic makes this an error, and that has been printed.
+                        let _ = accepting.await;
+                    }
                     let _ = done.send(());
                 }
                 Command::CloseIdle => self.advance(Stage::Closing),
-                Command::Quit => return,
+                Command::Quit => return self.quitting.set(true),
             }
         }
     }
@@ -201,7 +216,9 @@ impl Worker {
         match TcpListener::from_std(listener) {
             Ok(listener) => {
                 let site = self.site(key);
-                spawn_local(Rc::clone(self).accept(site, listener));
+                let mut accepting = self.accepting.borrow_mut();
+                accepting.retain(|task| !task.is_finished());
+                accepting.push(spawn_local(Rc::clone(self).accept(site, listener)));
             }
             Err(error) => tracing::error!(%error, "a listening socket cannot be used"),
         }
@@ -229,7 +246,7 @@ impl Worker {
         }
         // Asked directly: the runtime may not have heard yet of what the kernel holds.
         let Ok(listener) = listener.into_std() else { return };
-        while let Ok((stream, peer)) = listener.accept() {
+        for (stream, peer) in std::iter::from_fn(|| listener.accept().ok()).take(MOST_WAITING) {
             if stream.set_nonblocking(true).is_ok()
                 && let Ok(stream) = TcpStream::from_std(stream)
             {
@@ -241,7 +258,7 @@ impl Worker {
     /// Keeps an accepted connection, or hands it to a worker that has far fewer.
     fn place(self: &Rc<Self>, site: &Rc<Site>, stream: TcpStream, peer: SocketAddr) {
         // Of a listener that is going, the others may have let go already.
-        let Some(other) = self.less_loaded().filter(|_| !site.is_closing()) else {
+        let Some(other) = self.less_loaded().filter(|_| !site.is_leaving()) else {
             return self.serve(site, stream, peer);
         };
         let Ok(stream) = stream.into_std() else { return };
@@ -323,6 +340,10 @@ impl Worker {
         let id = self.next_id.get();
         self.next_id.set(id.wrapping_add(1));
         RequestId::of(id)
+    }
+
+    pub(crate) fn is_quitting(&self) -> bool {
+        self.quitting.get()
     }
 
     pub(crate) fn begin_exchange(&self) {

@@ -1,3 +1,4 @@
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -7,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use tokio::time::{Instant, sleep};
 
 use crate::eventually::PATIENCE;
@@ -48,6 +50,27 @@ impl Process {
         let readers = vec![
             collect(child.stdout.take().expect("a piped output"), Arc::clone(&stdout)),
             collect(child.stderr.take().expect("a piped output"), Arc::clone(&stderr)),
+        ];
+        Self { child, stdout, stderr, readers }
+    }
+
+    /// Starts what `command` says with a terminal of its own for standard error. Lines from there end with `\r`.
+    ///
+    /// # Panics
+    /// It cannot be started, or there is no terminal to be had.
+    #[must_use]
+    pub fn spawn_on_terminal(mut command: Command) -> Self {
+        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
+        unlockpt(&terminal).expect("a new terminal");
+        let end = ioctl_tiocgptpeer(&terminal, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(end.expect("the other end of a terminal"));
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        // Its end of the terminal is held by the child only: reading ends when the child does.
+        drop(command);
+        let (stdout, stderr) = (Lines::default(), Lines::default());
+        let readers = vec![
+            collect(child.stdout.take().expect("a piped output"), Arc::clone(&stdout)),
+            collect(File::from(terminal), Arc::clone(&stderr)),
         ];
         Self { child, stdout, stderr, readers }
     }

@@ -50,6 +50,14 @@ impl Raw {
         Self::of(TcpStream::connect(to).await.expect("somebody listens"))
     }
 
+    /// Connects, if somebody listens there.
+    ///
+    /// # Errors
+    /// Nobody does.
+    pub async fn try_connect(to: SocketAddr) -> io::Result<Self> {
+        TcpStream::connect(to).await.map(Self::of)
+    }
+
     /// Connects from an address of this machine, say 127.0.0.2.
     ///
     /// # Panics

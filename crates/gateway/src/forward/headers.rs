@@ -55,6 +55,18 @@ pub(super) fn set_host(headers: &mut HeaderMap, forward: &Forward, target: &Targ
     }
 }
 
+/// Whether an answer's body is of one length or in chunks, and in no other coding: what hyper has read is what the client
+/// is told.
+pub(super) fn is_plainly_framed(headers: &HeaderMap) -> bool {
+    let only = |name: HeaderName, plain: fn(&[u8]) -> bool| {
+        let mut values = headers.get_all(name).iter();
+        let first = values.next().is_none_or(|value| plain(value.as_bytes()));
+        first && values.next().is_none()
+    };
+    only(TRANSFER_ENCODING, |coding| coding.eq_ignore_ascii_case(b"chunked"))
+        && only(CONTENT_LENGTH, |length| length.iter().all(u8::is_ascii_digit))
+}
+
 /// Makes a backend's headers those that the client sees.
 pub(super) fn incoming(headers: &mut HeaderMap) {
     if headers.contains_key(TRANSFER_ENCODING) {
