@@ -216,10 +216,10 @@ impl Redirect {
             // A parameter that begins with a slash must not name another host.
             to.replace_range(1..2, "%2F");
         }
+        let fragment = to.find('#').unwrap_or(to.len());
         if let Some(query) = uri.query()
-            && !to.contains('?')
+            && !to[..fragment].contains('?')
         {
-            let fragment = to.find('#').unwrap_or(to.len());
             to.insert_str(fragment, &format!("?{query}"));
         }
         // What a request target may hold a header value may hold too, so this is never the error.

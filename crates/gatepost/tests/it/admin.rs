@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 
-use gatepost_testkit::{PATIENCE, Process, Raw, Response};
+use gatepost_testkit::{Origin, PATIENCE, Process, Raw, Response, Script};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use crate::home::{Home, answering, get, get_until};
+use crate::home::{Home, answering, forwarding, get, get_until};
 
 /// A configuration with these lines under `[server]`.
 fn with(server: &str) -> String {
@@ -81,6 +81,39 @@ async fn metrics_count_reloads_that_took_effect_and_that_did_not() {
     assert_eq!(value("gatepost_reloads_applied_total"), 1.0);
     assert!(value("gatepost_reloads_refused_total") >= 1.0);
     assert_eq!(value("gatepost_snapshot"), 2.0);
+}
+
+#[tokio::test]
+async fn metrics_count_answers_that_were_cut_and_by_what() {
+    let slow = Script::send("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nabc").then_hang();
+    let broken = Script::send("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nabc").then_close();
+    let origin = Origin::in_turn(vec![slow.clone(), broken, slow]).await;
+    let text = forwarding(&origin.url(), "admin = \"127.0.0.1:0\"").replace("\"off\"", "\"500ms\"");
+    let home = Home::new(&text);
+    let (mut running, admin) = run(&home).await;
+    let address = running.address().await;
+    let none = exposition::parse(&get(admin, "/metrics").await.text());
+    assert!(none.iter().all(|sample| sample.name != "gatepost_answers_cut_total"), "{none:#?}");
+    for _ in ["deadline", "upstream"] {
+        let mut client = Raw::connect(address).await;
+        client.send("GET /a HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert_eq!(client.response_head().await.status, 200);
+        assert_eq!(client.read_to_end().await, b"abc");
+    }
+    let mut gone = Raw::connect(address).await;
+    gone.send("GET /a HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!(gone.response_head().await.status, 200);
+    drop(gone);
+    running.wait_for_lines("\"ended\":", 3, PATIENCE).await;
+
+    let samples = exposition::parse(&get(admin, "/metrics").await.text());
+    let cut: Vec<_> = samples.iter().filter(|sample| sample.name == "gatepost_answers_cut_total").collect();
+    assert_eq!(cut.len(), 3, "{cut:#?}");
+    for by in ["deadline", "upstream", "client"] {
+        let labels = [("api", "default"), ("route", "ANY /{rest+}"), ("by", by)];
+        let of_it = |sample: &&&exposition::Sample| labels.iter().all(|&label| sample.has(label));
+        assert_eq!(cut.iter().find(of_it).map(|sample| sample.value), Some(1.0), "{by}: {cut:#?}");
+    }
 }
 
 #[tokio::test]

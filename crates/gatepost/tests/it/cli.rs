@@ -159,6 +159,19 @@ async fn wrong_usage_is_2_and_says_what_would_be_right() {
 }
 
 #[tokio::test]
+async fn a_configuration_is_named_only_to_a_command_that_reads_one() {
+    let home = Home::new(&answering("a"));
+    for command in [&["schema"][..], &["demo"], &["completions", "bash"], &["demo-backend", "--listen", "127.0.0.1:0"]]
+    {
+        for arguments in [[command, &["--config", "gatepost.toml"]].concat(), [&["--config", "x"], command].concat()] {
+            let (code, stdout, stderr) = home.outcome(&arguments).await;
+            assert_eq!((code, &*stdout), (2, ""), "{arguments:?}: {stderr}");
+            assert!(stderr.contains("--config"), "{arguments:?}: {stderr}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn help_names_every_command_and_exit_code() {
     let home = Home::empty();
     let (code, help, stderr) = home.outcome(&["--help"]).await;

@@ -142,6 +142,90 @@ async fn a_directory_that_is_replaced_is_watched_again() {
     get_body(&mut client, "v3").await;
 }
 
+#[tokio::test]
+async fn a_directory_in_the_place_of_a_file_is_reported_once_and_changes_nothing() {
+    let text = answering("as before")
+        .replace("open    = true", "from = [\"us\"]")
+        .replace("[server]", "include = [\"more/*.toml\"]\n[server]")
+        .replace("admin = \"off\"", "admin = \"127.0.0.1:0\"\nadmin_token = \"file:admin.token\"")
+        + "[addresses.us]\nfile = \"us.txt\"\n";
+    for name in ["us.txt", "more/one.toml", "admin.token", "gatepost.toml"] {
+        let home = Home::new(&text);
+        home.write("us.txt", "127.0.0.1\n");
+        home.write("more/one.toml", "[route.\"GET /one\"]\nfrom = [\"us\"]\nrespond = {}\n");
+        home.write("admin.token", "secret");
+        let (mut running, address) = home.run().await;
+        let mut client = Raw::connect(address).await;
+        assert_eq!(client.get("/a").await.text(), "as before");
+        let held = home.read(name);
+
+        // As an orchestrator does that finds nothing to mount there.
+        fs::remove_file(home.path(name)).unwrap();
+        fs::create_dir(home.path(name)).unwrap();
+        let reported = || running.stderr().iter().filter(|line| line.contains("not reloaded")).count();
+        eventually(PATIENCE, || running.stderr().iter().any(|line| line.contains("Is a directory"))).await;
+        let told = running.said();
+        assert!(told.contains(name), "{name}: {told}");
+        // It comes to rest, having been reported once, or twice if the moment without a file was seen.
+        let mut last = (Instant::now(), reported());
+        eventually(PATIENCE, || {
+            let now = reported();
+            if now != last.1 {
+                last = (Instant::now(), now);
+            }
+            last.0.elapsed() >= Duration::from_millis(500)
+        })
+        .await;
+        assert!(last.1 <= 2, "{name}: reported {} times", last.1);
+        assert_eq!(client.get("/a").await.text(), "as before", "{name}");
+        assert_eq!(client.get("/one").await.status, 200, "{name}");
+
+        fs::remove_dir(home.path(name)).unwrap();
+        home.write(name, &held.replace("as before", "as it was"));
+        running.wait_for_line("INFO reloaded", PATIENCE).await;
+        let expected = if name == "gatepost.toml" { "as it was" } else { "as before" };
+        get_body(&mut client, expected).await;
+    }
+}
+
+#[tokio::test]
+async fn an_empty_directory_in_the_place_of_an_empty_file_is_noticed() {
+    let text = answering("a").replace("open    = true", "from = [\"us\"]") + "[addresses.us]\nfile = \"us.txt\"\n";
+    let home = Home::new(&text);
+    home.write("us.txt", "127.0.0.1\n");
+    let (mut running, address) = home.run().await;
+    home.write("us.txt", "");
+    running.wait_for_line("us.txt` holds no address", PATIENCE).await;
+    home.write("other/.keep", "");
+    fs::remove_file(home.path("other/.keep")).unwrap();
+    fs::remove_file(home.path("us.txt")).unwrap();
+    fs::rename(home.path("other"), home.path("us.txt")).unwrap();
+    running.wait_for_line("Is a directory", PATIENCE).await;
+    assert_eq!(Raw::connect(address).await.get("/a").await.status, 200);
+}
+
+#[tokio::test]
+async fn on_a_terminal_a_refused_reload_is_as_readable_as_anywhere() {
+    let home = Home::new(&answering("as before"));
+    let mut command = home.command(&["run"]);
+    command.current_dir(home.directory()).env_remove("GATEPOST_LOG").env_remove("NO_COLOR").env("TERM", "xterm");
+    let mut running = Process::spawn_on_terminal(command);
+    let address = running.address().await;
+    home.write("gatepost.toml", &answering("a").replace("respond", "respnd"));
+    running.wait_for_line("not reloaded", PATIENCE).await;
+    running.wait_for_line("did you mean `respond`", PATIENCE).await;
+    let told = running.stderr();
+    let at = told.iter().position(|line| line.contains("not reloaded")).unwrap();
+    assert!(told[at].contains('\u{1b}'), "this is no terminal: {:?}", told[at]);
+    // The level has its colour; of the report, nothing has, neither as colour nor as its code in letters.
+    for line in &told[at + 1..] {
+        assert!(!line.contains('\u{1b}') && !line.contains("\\x1b") && !line.contains("[1m"), "{line:?}");
+    }
+    let report = told[at + 1..].join("\n");
+    assert!(report.contains("gatepost.toml:9:1") && report.contains("`respnd`"), "{report}");
+    assert_eq!(Raw::connect(address).await.get("/a").await.text(), "as before");
+}
+
 /// What a process has read so far, from files and sockets.
 fn bytes_read(process: &Process) -> u64 {
     let counters = fs::read_to_string(format!("/proc/{}/io", process.id())).unwrap();

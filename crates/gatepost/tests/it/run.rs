@@ -56,6 +56,30 @@ async fn a_second_gateway_on_the_same_port_is_refused_by_its_state() {
 }
 
 #[tokio::test]
+async fn a_second_gateway_on_the_same_port_is_refused_whatever_its_state_is() {
+    let port = free_address().to_string();
+    let home = Home::new(&answering("first").replace("127.0.0.1:0", &port));
+    let (_first, address) = home.run().await;
+    // As a copy of the folder has it: the same listener, and a state directory of its own.
+    let copy = Home::new(&answering("second").replace("127.0.0.1:0", &port));
+    let (code, stdout, stderr) = copy.outcome(&["run"]).await;
+    assert_eq!((code, &*stdout), (4, ""), "{stderr}");
+    assert!(stderr.contains(&port), "{stderr}");
+    assert!(!stderr.contains("listening on"), "{stderr}");
+
+    // Nor does one that runs already come by it.
+    let other = Home::new(&answering("third"));
+    let (mut third, elsewhere) = other.run().await;
+    other.write("gatepost.toml", &answering("fourth").replace("127.0.0.1:0", &port));
+    let line = third.wait_for_line("not reloaded", PATIENCE).await;
+    assert!(line.contains(&port), "{line}");
+    assert_eq!(get(elsewhere, "/a").await.text(), "third");
+    for _ in 0..20 {
+        assert_eq!(get(address, "/a").await.text(), "first");
+    }
+}
+
+#[tokio::test]
 async fn a_state_directory_that_cannot_be_made_is_named() {
     let home = Home::new(&answering("a"));
     home.write("gatepost-state", "a file");

@@ -158,3 +158,25 @@ async fn an_admitted_request_is_logged_and_counted_when_its_answer_has_ended() {
     let served = r#"gatepost_requests_total{api="default",route="$default",reason=""}"#;
     assert!((gateway.metric(served) - 1.0).abs() < f64::EPSILON, "{}", gateway.metrics());
 }
+
+#[tokio::test]
+async fn an_answer_to_head_is_logged_and_counted_without_a_body() {
+    let text = "listen = \"127.0.0.1:0\"\n[route.\"GET /\"]\nopen = true\nrespond = { body = \"seven..\" }\n";
+    let gateway = TestGateway::start(text).await;
+    let mut client = client(&gateway).await;
+    let response = client.ask("HEAD / HTTP/1.1\nhost: a\n\n").await;
+    assert_eq!((response.status, response.header("content-length")), (200, Some("7")));
+    assert_eq!(client.get("/").await.text(), "seven..");
+    assert_eq!(client.ask("HEAD /nowhere HTTP/1.1\nhost: a\n\n").await.status, 404);
+    let lines = gateway.log_until(|lines| lines.len() == 3, SOON).await;
+    let told: Vec<_> = lines.iter().map(|line| (&line["method"], &line["bytes_out"], &line["ended"])).collect();
+    let nothing = &gatepost_testkit::Json::Null;
+    let expected = [
+        (&"HEAD".into(), &0.into(), nothing),
+        (&"GET".into(), &7.into(), nothing),
+        (&"HEAD".into(), &0.into(), nothing),
+    ];
+    assert_eq!(told, expected, "{lines:#?}");
+    let counted = r#"gatepost_body_bytes_total{api="default",route="GET /",direction="out"}"#;
+    assert!((gateway.metric(counted) - 7.0).abs() < f64::EPSILON, "{}", gateway.metrics());
+}

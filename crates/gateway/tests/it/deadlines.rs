@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use gatepost_testkit::{Origin, Raw, Script, eventually, pattern};
+use gatepost_testkit::{Origin, Raw, Script, TestGateway, eventually, pattern};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::setup::{SOON, Setup, assert_one_second, client, ending, post, refusal};
@@ -210,4 +211,64 @@ async fn a_connection_in_use_outlives_the_idle_timeout() {
         assert_eq!(client.get("/").await.status, 200);
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_but_steadily_outlives_the_idle_timeout() {
+    const SIZE: usize = 8_000_000;
+    const PIECE: usize = 64 * 1024;
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {SIZE}\r\n\r\n");
+    let origin = Origin::start(Script::send(head).then_flood(SIZE)).await;
+    let body = "x".repeat(SIZE);
+    let gateway = TestGateway::start(&format!(
+        r#"
+        [listen.default]
+        addresses = ["127.0.0.1:0"]
+        limits = {{ idle_timeout = "1s" }}
+        [route."GET /forwarded"]
+        open = true
+        forward = {{ to = "{}", timeout = "off" }}
+        [route."GET /respond"]
+        open = true
+        respond = {{ body = "{body}" }}
+        [route."GET /after"]
+        open = true
+        respond = {{ body = "after" }}
+        "#,
+        origin.url()
+    ))
+    .await;
+    let address = gateway.address();
+    let mut reading = JoinSet::new();
+    for target in ["/forwarded", "/respond"] {
+        for narrow in [true, false] {
+            reading.spawn(async move {
+                let mut client =
+                    if narrow { Raw::connect_narrow(64 * 1024, address).await } else { Raw::connect(address).await };
+                client.send(format!("GET {target} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
+                assert_eq!(client.response_head().await.status, 200, "{target}");
+                let started = Instant::now();
+                let mut read = 0;
+                while read < SIZE {
+                    // Steadily for three seconds; then all that is left.
+                    let pause = Duration::from_millis(if started.elapsed() < Duration::from_secs(3) { 100 } else { 0 });
+                    tokio::time::sleep(pause).await;
+                    let wanted = (read + PIECE).min(SIZE);
+                    while read < wanted {
+                        let piece = client.read(wanted - read).await.expect("the answer goes on");
+                        let took = started.elapsed();
+                        assert!(!piece.is_empty(), "{target}, narrow {narrow}: cut after {read} bytes in {took:?}");
+                        read += piece.len();
+                    }
+                }
+                assert!(started.elapsed() >= Duration::from_secs(3), "read too fast to tell anything");
+                assert_eq!(client.get("/after").await.text(), "after", "{target}, narrow {narrow}");
+            });
+        }
+    }
+    while let Some(read) = reading.join_next().await {
+        read.expect("the whole answer");
+    }
+    let lines = gateway.log_until(|lines| lines.len() >= 8, SOON).await;
+    assert!(lines.iter().all(|line| line["ended"].is_null()), "{lines:#?}");
 }

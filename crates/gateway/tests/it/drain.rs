@@ -172,3 +172,24 @@ async fn a_client_that_has_connected_is_served() {
         assert_eq!((response.status, &*response.text()), (200, "heard"));
     }
 }
+
+#[tokio::test]
+async fn an_idle_connection_holds_nothing_up_in_whatever_pieces_its_last_head_came() {
+    let origin = Origin::start(Script::ok("")).await;
+    let gateway = Setup::to(&origin).start().await;
+    let mut clients = Vec::new();
+    for pieces in [&["GET / HTTP/1.1\r\nhost: a\r\n", "\r\n"][..], &["GET / HTTP/1.1\nhost: a\n\n"]] {
+        let mut client = client(&gateway).await;
+        for piece in pieces {
+            client.send_slowly(piece, piece.len(), Duration::from_millis(50)).await.expect("the gateway reads");
+        }
+        assert_eq!(client.response().await.status, 200, "{pieces:?}");
+        clients.push(client);
+    }
+    let started = Instant::now();
+    gateway.stop(LONG).await;
+    assert!(started.elapsed() < Duration::from_secs(5), "it waited for {:?}", started.elapsed());
+    for client in &mut clients {
+        client.expect_close(SOON).await;
+    }
+}

@@ -254,3 +254,29 @@ async fn a_connection_that_nobody_needs_is_closed() {
     eventually(SOON, || origin.open() == 0).await;
     assert_eq!(client.get("/").await.status, 200);
 }
+
+#[tokio::test]
+async fn an_answer_that_makes_no_sense_is_not_asked_for_again() {
+    let many: String = (0..200).map(|number| format!("x-{number}: 1\r\n")).collect();
+    for nonsense in [
+        "garbage\r\n\r\n".to_owned(),
+        "SSH-2.0-OpenSSH_9.9\r\n".to_owned(),
+        "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\nabcd".to_owned(),
+        format!("HTTP/1.1 200 OK\r\n{many}content-length: 0\r\n\r\n"),
+        format!("HTTP/1.1 200 OK\r\nx-long: {}\r\n\r\n", "x".repeat(70_000)),
+    ] {
+        let shown = &nonsense[..nonsense.len().min(60)];
+        let origin =
+            Origin::in_turn(vec![Script::ok("first"), Script::send(&*nonsense).then_hang(), Script::ok("again")]).await;
+        let gateway = Setup::to(&origin).start().await;
+        let mut client = client(&gateway).await;
+        assert_eq!(client.get("/").await.text(), "first");
+        // On the connection that waits; whoever answers at all has had the request.
+        assert_eq!(client.get("/nonsense").await.status, 502, "{shown:?}");
+        assert_eq!((origin.count(), origin.last().connection), (2, 0), "{shown:?}");
+        let lines = gateway.log_until(|lines| lines.len() == 2, SOON).await;
+        assert_eq!(lines[1]["reason"], "bad_upstream", "{shown:?}: {}", lines[1]);
+        assert!(lines[1]["attempts"].is_null(), "{shown:?}: {}", lines[1]);
+        assert_eq!(client.get("/").await.text(), "again", "{shown:?}");
+    }
+}

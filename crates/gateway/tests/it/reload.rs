@@ -1,9 +1,15 @@
 //! A configuration changes under clients that are being served.
 
-use std::net::TcpListener;
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use gatepost_testkit::{Origin, Raw, Script, TestGateway, eventually, pattern};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
 
 use crate::setup::{SOON, Setup, client};
 
@@ -268,4 +274,94 @@ async fn limits_change_for_the_next_connection() {
     assert_eq!(gateway.address(), address, "a changed property binds nothing anew");
     assert_eq!(client(&gateway).await.ask(&ask).await.status, 431);
     assert_eq!(before.ask("GET / HTTP/1.1\nhost: a\n\n").await.status, 200, "who is connected stays");
+}
+
+#[tokio::test]
+async fn every_port_of_a_listener_serves_and_is_closed_with_it() {
+    let with = |listeners: &[(&str, &str)]| {
+        let tables: String =
+            listeners.iter().map(|(name, list)| format!("[listen.{name}]\naddresses = [{list}]\n")).collect();
+        format!("{tables}[route.\"GET /\"]\nopen = true\nrespond = {{ body = \"here\" }}\n")
+    };
+    let stays = ("stays", r#""127.0.0.1:0""#);
+    let pair = ("pair", r#""127.0.0.1:0", "127.0.0.1:0""#);
+    let mut gateway = TestGateway::start(&with(&[stays, pair])).await;
+    let addresses = gateway.addresses_of("pair");
+    assert!(matches!(addresses[..], [first, second] if first != second), "{addresses:?}");
+    for &address in &addresses {
+        assert_eq!(Raw::connect(address).await.get("/").await.text(), "here", "{address}");
+    }
+    gateway.apply(&with(&[pair, stays])).await.expect("it can be served");
+    assert_eq!(gateway.addresses_of("pair"), addresses, "the same ports as before");
+
+    gateway.apply(&with(&[stays])).await.expect("it can be served");
+    for address in addresses {
+        until_refused(address).await;
+    }
+    assert_eq!(Raw::connect(gateway.addresses_of("stays")[0]).await.get("/").await.text(), "here");
+}
+
+#[tokio::test]
+async fn a_client_that_connects_while_its_listener_is_removed_is_answered() {
+    const ROUNDS: usize = 40;
+    const BUSY: usize = 24;
+    let with = |listeners: &[&str]| {
+        let tables: String =
+            listeners.iter().map(|name| format!("[listen.{name}]\naddresses = [\"127.0.0.1:0\"]\n")).collect();
+        format!("{tables}[route.\"GET /\"]\nopen = true\nrespond = {{ body = \"here\" }}\n")
+    };
+    let mut gateway = TestGateway::start(&with(&["stays"])).await;
+    let mut outcomes = HashMap::new();
+    for _ in 0..ROUNDS {
+        gateway.apply(&with(&["stays", "goes"])).await.expect("it can be served");
+        let address = gateway.addresses_of("goes")[0];
+        // Closed by one worker before the other, so that the other finds that one less busy, and it hands over.
+        let mut idle = Vec::new();
+        for _ in 0..24 {
+            let mut client = Raw::connect(address).await;
+            assert_eq!(client.get("/").await.status, 200);
+            idle.push(client);
+        }
+        let count = Arc::new(AtomicUsize::new(0));
+        let mut clients = JoinSet::new();
+        for _ in 0..BUSY {
+            let count = Arc::clone(&count);
+            clients.spawn(async move {
+                let mut seen = Vec::new();
+                // Until nobody listens any more.
+                while let Ok(mut client) = Raw::try_connect(address).await {
+                    // Waiting first: a connection that is dropped now ends, and is not reset for what it holds unread.
+                    let outcome = match timeout(Duration::from_millis(1), client.read(1)).await {
+                        Ok(ended) => ended.map(|_| 0),
+                        Err(_) => match client.try_send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await {
+                            Ok(()) => client.try_response().await.map(|response| response.status),
+                            Err(error) => Err(error),
+                        },
+                    };
+                    seen.push(outcome.map_err(|error| error.kind()));
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+                seen
+            });
+        }
+        eventually(SOON, || count.load(Ordering::Relaxed) > 50).await;
+        gateway.apply(&with(&["stays"])).await.expect("it can be served");
+        while let Some(seen) = clients.join_next().await {
+            for outcome in seen.expect("no panic") {
+                *outcomes.entry(outcome).or_insert(0) += 1;
+            }
+        }
+    }
+    // The kernel resets who comes in the few microseconds between the last look at what it holds and the close.
+    outcomes.remove(&Err(ErrorKind::ConnectionReset));
+    assert!(outcomes.keys().all(|outcome| matches!(outcome, Ok(200 | 503))), "{outcomes:?}");
+}
+
+/// Waits until nobody listens there any more.
+async fn until_refused(address: SocketAddr) {
+    let end = Instant::now() + SOON;
+    while Raw::try_connect(address).await.is_ok() {
+        assert!(Instant::now() < end, "{address} still accepts");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }

@@ -270,3 +270,26 @@ async fn values_beyond_ascii_pass_as_they_came() {
     assert_eq!(origin.last().header("x-odd"), Some("caf\u{e9} \t\u{4e2d}"));
     assert_eq!(origin.last().header("x-empty"), Some(""));
 }
+
+#[tokio::test]
+async fn what_the_gateway_says_of_the_client_is_removed_if_the_route_says_so() {
+    let origin = Origin::start(Script::ok("")).await;
+    let keys = r#"headers = { remove = ["X-Forwarded-For", "forwarded", "x-forwarded-host", "x-forwarded-proto"] }"#;
+    let gateway = Setup::to(&origin).forward(keys).start().await;
+    let mut client = client(&gateway).await;
+    let request = "GET / HTTP/1.1\nhost: a\nx-forwarded-for: 192.0.2.1\nforwarded: for=192.0.2.1\naccept: */*\n\n";
+    assert_eq!(client.ask(request).await.status, 200);
+    assert_eq!(origin.last().names(), ["accept", "host"], "{:?}", origin.last().head);
+}
+
+#[tokio::test]
+async fn what_the_gateway_says_of_the_client_is_replaced_if_the_route_says_so() {
+    let origin = Origin::start(Script::ok("")).await;
+    let keys = r#"headers = { set = { X-Forwarded-For = "192.0.2.9", forwarded = "for=_hidden" } }"#;
+    let gateway = Setup::to(&origin).forward(keys).start().await;
+    let mut client = client(&gateway).await;
+    assert_eq!(client.ask("GET / HTTP/1.1\nhost: a\nx-forwarded-for: 192.0.2.1\n\n").await.status, 200);
+    let request = origin.last();
+    assert_eq!(request.all("x-forwarded-for"), ["192.0.2.9"]);
+    assert_eq!(request.all("forwarded"), ["for=_hidden"]);
+}

@@ -329,3 +329,32 @@ async fn an_api_answers_on_its_listeners_only() {
         assert_eq!(answer(&mut client, "other.test", "/").await, ok("everywhere"));
     }
 }
+
+#[tokio::test]
+async fn a_redirect_puts_the_query_before_the_fragment() {
+    let gateway = TestGateway::start(
+        r#"
+        listen = "127.0.0.1:0"
+        [route."GET /old/{id}"]
+        open = true
+        redirect = { to = "/new/{id}#part" }
+        [route."GET /own/{id}"]
+        open = true
+        redirect = { to = "https://example.com/{id}?a=b#part" }
+        [route."GET /asked/{id}"]
+        open = true
+        redirect = { to = "/new/{id}#what?" }
+        "#,
+    )
+    .await;
+    let mut client = client(&gateway).await;
+    for (target, location) in [
+        ("/old/7", "/new/7#part"),
+        ("/old/7?x=1&y", "/new/7?x=1&y#part"),
+        ("/own/7?x=1", "https://example.com/7?a=b#part"),
+        ("/asked/7?x=1", "/new/7?x=1#what?"),
+    ] {
+        let response = client.get(target).await;
+        assert_eq!((response.status, response.header("location")), (308, Some(location)), "{target}");
+    }
+}

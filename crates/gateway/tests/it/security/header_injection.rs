@@ -73,3 +73,29 @@ async fn headers_that_only_the_gateway_writes_cannot_be_written_by_a_client() {
         assert_eq!(origin.last().names(), expected, "{header}");
     }
 }
+
+#[tokio::test]
+async fn an_underscore_makes_no_other_name_of_what_only_the_gateway_writes() {
+    let origin = Origin::start(Script::ok("")).await;
+    let gateway = Setup::to(&origin).start().await;
+    let mut client = client(&gateway).await;
+    // To a backend that sees names as CGI has them, these are the same as with hyphens.
+    for header in [
+        "x_forwarded_for: 1",
+        "X_Forwarded_For: 1",
+        "x-forwarded_for: 1",
+        "x_forwarded-host: 1",
+        "X_FORWARDED_ANYTHING: 1",
+        "X_Real_IP: 1",
+        "x-real_ip: 1",
+        "x_gatepost_decision: 1",
+        "X_Gatepost-Caller: admin",
+    ] {
+        assert_eq!(client.ask(&format!("GET / HTTP/1.1\nhost: a\n{header}\n\n")).await.status, 200, "{header}");
+        let expected = ["forwarded", "host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
+        assert_eq!(origin.last().names(), expected, "{header}");
+    }
+    // Other names keep theirs.
+    assert_eq!(client.ask("GET / HTTP/1.1\nhost: a\nx_request_id: 1\naccept_this: 2\n\n").await.status, 200);
+    assert_eq!((origin.last().header("x_request_id"), origin.last().header("accept_this")), (Some("1"), Some("2")));
+}

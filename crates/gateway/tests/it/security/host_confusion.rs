@@ -132,3 +132,37 @@ async fn an_absolute_target_that_agrees_is_served_as_a_path() {
     }
     gateway.log_until(|lines| lines.len() == 4, SOON).await;
 }
+
+#[tokio::test]
+async fn an_absolute_target_agrees_with_or_without_the_port_that_goes_without_saying() {
+    let origin = Origin::start(Script::ok("")).await;
+    let gateway = gateway(&origin).await;
+    let mut client = client(&gateway).await;
+    for (authority, host) in [
+        ("public.test:80", "public.test"),
+        ("public.test", "public.test:80"),
+        ("public.test:80", "public.test:80"),
+        ("Public.test:80", "public.TEST"),
+    ] {
+        let response = client.ask(&format!("GET http://{authority}/a HTTP/1.1\nhost: {host}\n\n")).await;
+        assert_eq!(response.status, 200, "{authority} and {host}");
+        assert_eq!((origin.last().target(), origin.last().header("host")), ("/a", Some(host)), "{authority}");
+        // By the same rule the private host is the private one.
+        let (authority, host) = (authority.replace("ublic", "rivate"), host.replace("ublic", "rivate"));
+        let response = client.ask(&format!("GET http://{authority}/a HTTP/1.1\nhost: {host}\n\n")).await;
+        assert_eq!(response.status, 403, "{authority} and {host}");
+    }
+    for (authority, host) in [
+        ("public.test:8080", "public.test"),
+        ("public.test", "public.test:8080"),
+        ("public.test:443", "public.test"),
+        ("public.test:080", "public.test"),
+        ("private.test:80", "public.test"),
+        ("public.test:80", "private.test"),
+    ] {
+        let mut client = crate::setup::client(&gateway).await;
+        let response = client.ask(&format!("GET http://{authority}/ HTTP/1.1\nhost: {host}\n\n")).await;
+        assert_eq!(response.status, 400, "{authority} and {host}");
+    }
+    assert_eq!(origin.count(), 4);
+}
