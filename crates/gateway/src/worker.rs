@@ -34,8 +34,8 @@ pub(crate) enum Command {
     Listen(ListenKey, StdListener),
     /// Stop accepting here, serve what is open to the end of its request, and close it.
     Unlisten(ListenKey),
-    /// Serve this connection, which another worker accepted.
-    Adopt(ListenKey, StdStream, SocketAddr),
+    /// Serve this connection, which another worker accepted on this listener.
+    Adopt(ListenKey, Option<Arc<Listener>>, StdStream, SocketAddr),
     /// From now on answers close their connection.
     Leave,
     /// Stop accepting everywhere, once what the kernel holds has been taken; then tell.
@@ -187,7 +187,7 @@ impl Worker {
                         site.advance(Stage::Closing);
                     }
                 }
-                Command::Adopt(key, stream, peer) => self.adopt(key, stream, peer),
+                Command::Adopt(key, listener, stream, peer) => self.adopt(key, listener, stream, peer),
                 Command::Leave => self.advance(Stage::Leaving),
                 Command::StopAccepting(done) => {
                     for site in self.sites.borrow().values() {
@@ -262,8 +262,8 @@ impl Worker {
             return self.serve(site, stream, peer);
         };
         let Ok(stream) = stream.into_std() else { return };
-        if let Err(refused) = other.try_send(Command::Adopt(site.key.clone(), stream, peer))
-            && let Command::Adopt(_, stream, peer) = refused.into_inner()
+        if let Err(refused) = other.try_send(Command::Adopt(site.key.clone(), site.last_known(), stream, peer))
+            && let Command::Adopt(_, _, stream, peer) = refused.into_inner()
             && let Ok(stream) = TcpStream::from_std(stream)
         {
             self.serve(site, stream, peer);
@@ -279,14 +279,13 @@ impl Worker {
         (mine > least + IMBALANCE).then_some(other)
     }
 
-    /// A handed-over connection may come before the command to listen where it came in.
-    fn adopt(self: &Rc<Self>, key: ListenKey, stream: StdStream, peer: SocketAddr) {
+    /// A handed-over connection may come before the command to listen where it came in, or after the one to stop.
+    fn adopt(self: &Rc<Self>, key: ListenKey, listener: Option<Arc<Listener>>, stream: StdStream, peer: SocketAddr) {
         let known = self.sites.borrow().get(&key).cloned();
         let site = match known {
             Some(site) => site,
             None if self.snapshot.borrow_mut().load().listeners.contains_key(&key) => self.site(key),
-            // The listener is gone again, and nobody can answer for it.
-            None => return,
+            None => Rc::new(Site::departed(key, listener)),
         };
         if let Ok(stream) = TcpStream::from_std(stream) {
             self.serve(&site, stream, peer);
@@ -413,6 +412,18 @@ impl Site {
             stop_accepting: Notify::new(),
             members: RefCell::default(),
         }
+    }
+
+    /// One that is closed already, but for whoever has connected there: they are told so.
+    fn departed(key: ListenKey, listener: Option<Arc<Listener>>) -> Self {
+        let site = Self::new(key);
+        site.stage.set(Stage::Closing);
+        if let Some(listener) = listener {
+            site.limits.set(listener.limits);
+            *site.name.borrow_mut() = Arc::clone(&listener.name);
+            *site.known.borrow_mut() = Some((0, listener));
+        }
+        site
     }
 
     /// The listener in a snapshot, unless it has none for this address. Looked up once for each snapshot.
