@@ -4,6 +4,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,8 @@ pub struct Model {
     pub listeners: Vec<Listener>,
     /// `[api.…]`, in the order of their names.
     pub apis: Vec<Api>,
+    /// `[domain."…"]`, in the order of their names: the certificates of listeners that speak TLS.
+    pub domains: Vec<Domain>,
 }
 
 /// The process: `[server]`.
@@ -80,8 +83,71 @@ pub struct Listener {
     pub addresses: Vec<SocketAddr>,
     /// What a client may take here.
     pub limits: Limits,
+    /// Whether it speaks TLS, with the certificates of [`Model::domains`].
+    pub tls: bool,
+    /// Whom it believes about the client's address; absent: nobody, the client is the socket's peer.
+    pub behind: Option<Behind>,
+    /// It only sends clients to `https`, with this status: 301, 302, 303, 307 or 308.
+    pub redirect: Option<StatusCode>,
     /// Where it was written.
     pub place: Place,
+}
+
+/// Senders that are believed about the client's address.
+#[derive(Debug, Clone)]
+pub struct Behind {
+    /// The senders, never empty, and never the whole internet.
+    pub senders: Vec<AddressEntry>,
+    /// The one header that is believed from them.
+    pub forwarded: ForwardedHeader,
+    /// Whether they begin a connection with a PROXY header.
+    pub proxy_protocol: ProxyProtocol,
+}
+
+/// The header that tells the client's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardedHeader {
+    /// None.
+    Off,
+    /// `X-Forwarded-For`.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+/// The PROXY protocol, versions 1 and 2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// Not spoken: a PROXY header is a bad request.
+    Off,
+    /// A sender may begin with a header.
+    Optional,
+    /// A sender that does not begin with a header is cut off.
+    Required,
+}
+
+/// `[domain."…"]`: a name that the gateway has a certificate for.
+#[derive(Debug, Clone)]
+pub struct Domain {
+    /// The name, or every name one label below it (`*.example.com`).
+    pub name: HostPattern,
+    /// The certificate, then those of its issuers: PEM, as read.
+    pub chain: Arc<[u8]>,
+    /// The certificate's private key: PEM.
+    pub key: Secret,
+    /// The oldest version of TLS that is spoken for it.
+    pub min_tls: TlsVersion,
+    /// Where it was written.
+    pub place: Place,
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// 1.2.
+    Tls12,
+    /// 1.3.
+    Tls13,
 }
 
 /// What clients of one listener may take.
@@ -99,6 +165,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Between two pieces of a request's body. Default 30 s.
     pub body_timeout: Duration,
+    /// Requests at once on one HTTP/2 connection, at most. Default 100; 1 to 1,000.
+    pub streams: u32,
 }
 
 /// An API: routes that share hosts, a base path and a throttle.
@@ -244,6 +312,17 @@ pub struct Throttle {
     pub rate: Rate,
     /// How many tokens the bucket holds. Defaults to one second's rate, at least one.
     pub burst: NonZeroU32,
+    /// Who shares a bucket.
+    pub by: ThrottleBy,
+}
+
+/// Who shares the bucket of a [`Throttle`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ThrottleBy {
+    /// Everyone: there is one bucket.
+    Everyone,
+    /// Each client has its own: an IPv4 address, or an IPv6 /64.
+    Client,
 }
 
 /// So many in so long: `"50/s"`, `"600/m"`, `"1/h"`.
@@ -318,11 +397,85 @@ pub struct Upstream {
     pub targets: Vec<Target>,
     /// Where addresses may lie; absent: a literal address anywhere but on the link, a name at global addresses only.
     pub networks: Option<Vec<IpNet>>,
+    /// How one of the targets is chosen.
+    pub balance: Balance,
+    /// The version of HTTP that its targets are spoken to in.
+    pub http: HttpVersion,
+    /// Authorities that its targets' certificates are checked against, PEM, as read; absent: the public ones.
+    pub ca: Option<Arc<[u8]>>,
+    /// How its targets are probed; absent: not at all.
+    pub health: Option<Health>,
+    /// When a target that fails requests is left alone for a while; absent: never.
+    pub eject: Option<Eject>,
 }
 
-/// One backend, `http://host:port`.
+impl Upstream {
+    /// What is so unless something else is said. Without targets, so not yet an upstream.
+    pub(crate) const DEFAULT: Self = Self {
+        name: None,
+        targets: Vec::new(),
+        networks: None,
+        balance: Balance::RoundRobin,
+        http: HttpVersion::One,
+        ca: None,
+        health: None,
+        eject: Some(Eject { after: NonZeroU32::new(5).expect("five"), pause: Duration::from_secs(10) }),
+    };
+}
+
+/// How a target is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Balance {
+    /// Each in turn.
+    RoundRobin,
+    /// The one with the fewest requests under way.
+    LeastRequests,
+    /// A client always gets the same one, as long as it is there.
+    ClientHash,
+}
+
+/// A version of HTTP, to a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HttpVersion {
+    /// HTTP/1.1.
+    One,
+    /// HTTP/2: with prior knowledge in cleartext, negotiated over TLS.
+    Two,
+}
+
+/// Active health checks: `health`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// The path with its query that is asked for with GET.
+    pub path: Box<str>,
+    /// The `Host` of a probe; absent: the target's own.
+    pub host: Option<HeaderValue>,
+    /// The statuses that mean healthy, as ranges, never empty. Default 200 to 299.
+    pub codes: Vec<RangeInclusive<u16>>,
+    /// Between the starts of two probes of one target. Default 10 s.
+    pub every: Duration,
+    /// How long a probe may take, shorter than `every`. Default 5 s.
+    pub timeout: Duration,
+    /// So many good probes in a row make an unhealthy target healthy. Default 3. A new target needs one.
+    pub healthy: NonZeroU32,
+    /// So many bad probes in a row make a healthy target unhealthy. Default 2.
+    pub unhealthy: NonZeroU32,
+}
+
+/// Passive ejection: `eject`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Eject {
+    /// So many failed requests in a row (no connection, no answer, an answer that makes no sense). Default 5.
+    pub after: NonZeroU32,
+    /// How long the target is left alone the first time; longer each time in a row, up to ten times. Default 10 s.
+    pub pause: Duration,
+}
+
+/// One backend, `http://host:port` or `https://host:port`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Target {
+    /// Whether it is spoken to over TLS.
+    pub tls: bool,
     /// Its address or name.
     pub host: TargetHost,
     /// Its port.

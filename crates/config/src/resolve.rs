@@ -37,7 +37,7 @@ pub(crate) fn resolve(files: Vec<File>, reading: &mut Reading) -> Option<Model> 
     if reading.has_errors() {
         return None;
     }
-    Some(Model { server: server?, log: log?, listeners: listeners.into_model()?, apis: apis? })
+    Some(Model { server: server?, log: log?, listeners: listeners.into_model()?, apis: apis?, domains: Vec::new() })
 }
 
 /// What routes refer to by name.

@@ -64,7 +64,7 @@ fn describe(model: &Model) -> String {
     let mut text = String::new();
     writeln!(text, "server {:?}", model.server).unwrap();
     writeln!(text, "log {:?}", model.log.access).unwrap();
-    for Listener { name, addresses, limits, place } in &model.listeners {
+    for Listener { name, addresses, limits, place, .. } in &model.listeners {
         writeln!(text, "listener {name} {addresses:?} at {}\n  {limits:?}", place.describe()).unwrap();
     }
     for api in &model.apis {

@@ -402,6 +402,7 @@ impl Site {
             header_timeout: Duration::ZERO,
             idle_timeout: Duration::ZERO,
             body_timeout: Duration::ZERO,
+            streams: 1,
         };
         Self {
             key,

@@ -103,7 +103,7 @@ fn upstream(table: &ForwardTable, scope: &Scope, reading: &mut Reading) -> Optio
             let allowed = allowed(&table.networks)?;
             check_target(target, to.span, allowed.as_deref(), reading);
             let targets = vec![target.clone()];
-            Some(Arc::new(Upstream { name: None, targets, networks: allowed }))
+            Some(Arc::new(Upstream { targets, networks: allowed, ..Upstream::DEFAULT }))
         }
     }
 }

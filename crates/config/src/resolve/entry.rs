@@ -8,13 +8,13 @@ use ipnet::IpNet;
 use crate::collections::{List, OneOrMany};
 use crate::decode::{Field, Given, Located};
 use crate::file::{ApiThrottleTable, RouteTable, ThrottleTable};
-use crate::model::{AddressEntry, AddressRule, Addresses, Entry, Rate, Throttle};
+use crate::model::{AddressEntry, AddressRule, Addresses, Entry, Rate, Throttle, ThrottleBy};
 use crate::number::Burst;
 use crate::reading::Reading;
 use crate::resolve::Scope;
 use crate::source::Span;
 use crate::text::{self, AddressReference};
-use crate::value::ThrottleBy;
+use crate::value;
 
 /// Who may enter the route whose key is at `key`.
 pub(super) fn entry(table: &RouteTable, key: Span, scope: &Scope, reading: &mut Reading) -> Option<Entry> {
@@ -159,7 +159,7 @@ pub(super) fn route_throttles(
     let Some(given) = field.given() else { return Vec::new() };
     let throttles = given.value.0.items.iter().filter_map(|item| {
         // Said or not, it is the one kind of bucket that there is.
-        let ThrottleBy::Route = item.value.by.value().unwrap_or(&ThrottleBy::Route);
+        let value::ThrottleBy::Route = item.value.by.value().unwrap_or(&value::ThrottleBy::Route);
         let rate = item.value.rate.value()?;
         located(rate, &item.value.burst, item.span)
     });
@@ -174,7 +174,7 @@ fn located(rate: &text::Rate, burst: &Field<Burst>, span: Span) -> Option<Locate
         Field::Absent => one_second(rate.0),
         Field::Broken => return None,
     };
-    Some(Located { value: Throttle { rate: rate.0, burst }, span })
+    Some(Located { value: Throttle { rate: rate.0, burst, by: ThrottleBy::Everyone }, span })
 }
 
 /// What comes back in one second, at least one.

@@ -82,6 +82,9 @@ fn listener(
         name: name.0.clone(),
         addresses: list.values().map(|ListenAddress(address)| *address).collect(),
         limits: limits?,
+        tls: false,
+        behind: None,
+        redirect: None,
         place: reading.place(span),
     })
 }
@@ -91,6 +94,9 @@ fn default_listener(address: SocketAddr, span: Span, reading: &Reading) -> Liste
         name: Arc::from("default"),
         addresses: vec![address],
         limits: DEFAULT_LIMITS,
+        tls: false,
+        behind: None,
+        redirect: None,
         place: reading.place(span),
     }
 }
@@ -140,6 +146,7 @@ const DEFAULT_LIMITS: Limits = Limits {
     header_timeout: Duration::from_secs(10),
     idle_timeout: Duration::from_secs(60),
     body_timeout: Duration::from_secs(30),
+    streams: 100,
 };
 
 fn limits(table: &LimitsTable, reading: &mut Reading) -> Option<Limits> {
@@ -156,6 +163,7 @@ fn limits(table: &LimitsTable, reading: &mut Reading) -> Option<Limits> {
         header_timeout: duration(&table.header_timeout, DEFAULT_LIMITS.header_timeout),
         idle_timeout: duration(&table.idle_timeout, DEFAULT_LIMITS.idle_timeout),
         body_timeout: duration(&table.body_timeout, DEFAULT_LIMITS.body_timeout),
+        streams: DEFAULT_LIMITS.streams,
     })
 }
 

@@ -27,6 +27,7 @@ pub(super) fn upstreams(upstreams: Namespace<Name, UpstreamTable>, reading: &mut
             name: Some(name.0),
             targets: targets.map(|Target(target)| target).collect(),
             networks: allowed,
+            ..Upstream::DEFAULT
         }))
     })
 }

@@ -95,7 +95,7 @@ fn parse_authority(authority: &str, text: &str) -> Result<model::Target, TextErr
             return Err(wrong().with_help(help));
         }
         let address = connectable(address.to_canonical(), text)?;
-        return Ok(model::Target { host: TargetHost::Address(address), port });
+        return Ok(model::Target { tls: false, host: TargetHost::Address(address), port });
     }
     if host.is_empty() {
         return Err(wrong().with_help("write it as `http://host:port`"));
@@ -108,7 +108,7 @@ fn parse_authority(authority: &str, text: &str) -> Result<model::Target, TextErr
         let help = "write an IPv4 address as four decimal numbers, such as `10.0.3.7`";
         return Err(wrong().with_help(help));
     }
-    Ok(model::Target { host: TargetHost::Name(name.into()), port })
+    Ok(model::Target { tls: false, host: TargetHost::Name(name.into()), port })
 }
 
 /// Refuses addresses that no backend can have.
