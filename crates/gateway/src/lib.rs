@@ -32,6 +32,7 @@ mod request;
 mod router;
 mod snapshot;
 mod stats;
+mod stream;
 mod worker;
 
 pub use examples::failed_examples;

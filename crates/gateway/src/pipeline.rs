@@ -14,33 +14,30 @@
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, EXPECT, HOST, HeaderName, LOCATION};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version};
 use hyper::body::Incoming;
-use tokio::time::Instant;
 
 use crate::admission::{Meters, Permit, admit};
 use crate::body::{Answering, Exchange, RequestBody, ResponseBody, SharedBody};
-use crate::connection::Connection;
-use crate::forward::forward;
-use crate::record::{Ended, Record, cut};
+use crate::connection::{Backend, Tunnel};
+use crate::forward::{Forwarded, forward};
+use crate::record::{Record, cut};
 use crate::rejection::{BadUpstream, Rejection};
 use crate::request::Facts;
 use crate::snapshot::{Action, Redirect, Respond, Route, below_base};
+use crate::stream::Stream;
 
 /// Serves one request.
-pub(crate) async fn serve(
-    connection: Rc<Connection>,
-    request: Request<Incoming>,
-) -> Result<Response<ResponseBody>, Infallible> {
+pub(crate) async fn serve(stream: Stream, request: Request<Incoming>) -> Result<Response<ResponseBody>, Infallible> {
     let (mut parts, incoming) = request.into_parts();
-    let body = RequestBody::new(incoming, Rc::clone(&connection), parts.headers.contains_key(EXPECT));
+    name_host(&mut parts);
+    let body = RequestBody::new(incoming, stream.clone(), || parts.headers.contains_key(EXPECT));
     let body_fits = body.can_be_discarded();
-    let mut exchange = begin(connection, &parts, body.share());
+    let mut exchange = begin(stream, &parts, body.share());
 
     let mut spare = HeaderMap::new();
     let outcome = match judge(&parts, &body, &mut exchange) {
@@ -68,37 +65,28 @@ pub(crate) enum BelowBase {
 enum Answer {
     Whole(Response<Bytes>),
     Streamed(http::response::Parts, Answering),
+    Upgraded(http::response::Parts, Backend),
 }
 
-fn begin(connection: Rc<Connection>, parts: &Parts, body: Option<Rc<SharedBody>>) -> Exchange {
-    let record = Record {
-        id: connection.worker.next_id(),
-        at: SystemTime::now(),
-        started: Instant::now(),
-        took: Duration::ZERO,
-        listener: connection.site.name.borrow().clone(),
-        client: connection.client_text.clone(),
-        method: Some(parts.method.clone()),
-        host: Arc::default(),
-        path: Box::default(),
-        route: None,
-        admitted: false,
-        reason: None,
-        detail: None,
-        status: None,
-        upstream: None,
-        attempts: 0,
-        upstream_took: None,
-        bytes_in: 0,
-        bytes_out: 0,
-        ended: Ended::Client,
-    };
-    Exchange::begin(connection, Box::new(record), body)
+/// What HTTP/2 has in `:authority` is `Host` from here on, as it is to a backend (RFC 9113, 8.3.1).
+fn name_host(parts: &mut Parts) {
+    if parts.version == Version::HTTP_2
+        && !parts.headers.contains_key(HOST)
+        && let Some(authority) = parts.uri.authority()
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        parts.headers.insert(HOST, host);
+    }
+}
+
+fn begin(stream: Stream, parts: &Parts, body: Option<Rc<SharedBody>>) -> Exchange {
+    let record = Record { method: Some(parts.method.clone()), ..Record::begin(&stream.connection) };
+    Exchange::begin(stream, Box::new(record), body)
 }
 
 /// Finds the route and asks for admission. Takes from no meter before everything else has been passed.
 fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<(Permit, BelowBase), Rejection> {
-    let connection = Rc::clone(&exchange.connection);
+    let connection = Rc::clone(&exchange.stream.connection);
     let Parts { method, uri, headers, .. } = parts;
     let name = |host: &[u8]| connection.host_name(host);
     let facts = match Facts::read(connection.client, method, uri, headers, body.length(), name) {
@@ -136,7 +124,10 @@ async fn integrate(
         Action::Forward(to) => {
             // In a box of its own while it lasts: a connection keeps room for the largest future that it may drive.
             let forwarding = Box::pin(forward(to, &route, below, (parts, body), exchange));
-            forwarding.await.map(|(head, body)| Answer::Streamed(head, body))
+            forwarding.await.map(|forwarded| match forwarded {
+                Forwarded::Answer(head, answering) => Answer::Streamed(head, answering),
+                Forwarded::Upgrade(head, backend) => Answer::Upgraded(head, backend),
+            })
         }
         Action::Respond(respond) => Ok(Answer::Whole(respond.answer())),
         Action::Redirect(redirect) => redirect.answer(&route, below, &parts.uri).map(Answer::Whole),
@@ -151,12 +142,18 @@ fn finish(
     mut exchange: Exchange,
 ) -> Response<ResponseBody> {
     const DECISION: HeaderName = HeaderName::from_static("x-gatepost-decision");
-    let stopping = exchange.connection.site.is_leaving();
-    let mut closes = stopping;
+    let Stream { connection, progress } = exchange.stream.clone();
+    let mut closes = connection.site.is_leaving();
+    progress.answered();
     let response = match outcome {
         Ok(Answer::Streamed(head, answering)) => {
             exchange.note(|record| record.status = Some(head.status));
             Response::from_parts(head, ResponseBody::streamed(answering, exchange))
+        }
+        Ok(Answer::Upgraded(head, backend)) => {
+            exchange.note(|record| record.status = Some(head.status));
+            connection.upgrade(Tunnel { exchange, backend });
+            return Response::from_parts(head, ResponseBody::none());
         }
         Ok(Answer::Whole(response)) => {
             closes |= !body_fits;
@@ -176,7 +173,8 @@ fn finish(
             Response::from_parts(head, ResponseBody::whole(bytes, exchange))
         }
     };
-    if closes { closing(response) } else { response }
+    // HTTP/2 has its own way to say so, and no need to: the other streams of the connection are well.
+    if closes && connection.is_http1() { closing(response) } else { response }
 }
 
 fn closing(mut response: Response<ResponseBody>) -> Response<ResponseBody> {

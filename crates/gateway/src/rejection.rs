@@ -89,6 +89,8 @@ pub enum Reason {
     HeadersTooLarge,
     /// Not served: the headers did not come in time.
     HeaderTimeout,
+    /// Not served: an HTTP/2 client sent more to no purpose than honest clients do.
+    Flood,
     /// Not served: the listener was removed.
     ListenerGone,
     /// Not served: no route.
@@ -119,10 +121,11 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of their discriminants.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Malformed,
         Self::HeadersTooLarge,
         Self::HeaderTimeout,
+        Self::Flood,
         Self::ListenerGone,
         Self::NoRoute,
         Self::MethodNotAllowed,
@@ -145,6 +148,7 @@ impl Reason {
             Self::Malformed => "malformed",
             Self::HeadersTooLarge => "headers_too_large",
             Self::HeaderTimeout => "header_timeout",
+            Self::Flood => "flood",
             Self::ListenerGone => "listener_gone",
             Self::NoRoute => "no_route",
             Self::MethodNotAllowed => "method_not_allowed",

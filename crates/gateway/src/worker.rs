@@ -2,11 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -462,12 +463,19 @@ impl Site {
         self.stage.get() >= Stage::Closing
     }
 
+    /// Ends when idle connections are to be closed. For the task of this member.
+    pub(crate) async fn closing(&self, membership: &Membership) {
+        poll_fn(|cx| {
+            membership.keep(cx.waker().clone());
+            if self.is_closing() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
     fn advance(&self, stage: Stage) {
         self.stage.set(self.stage.get().max(stage));
-        if self.is_closing() {
-            for waker in self.members.borrow().wakers.values().flatten() {
-                waker.wake_by_ref();
-            }
+        for waker in self.members.borrow().wakers.values().flatten() {
+            waker.wake_by_ref();
         }
     }
 
