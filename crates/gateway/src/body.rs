@@ -9,6 +9,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
+use gatepost_net::BelievedHeader;
+use http::HeaderValue;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -320,6 +322,8 @@ impl Body for ResponseBody {
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub(crate) stream: Stream,
+    /// In which header the request's sender is believed about its client.
+    pub(crate) believed: BelievedHeader,
     permit: Option<Permit>,
     /// There until it is sent off.
     record: Option<Box<Record>>,
@@ -331,7 +335,13 @@ impl Exchange {
     pub(crate) fn begin(stream: Stream, record: Box<Record>, body: Option<Rc<SharedBody>>) -> Self {
         stream.begin(body);
         stream.connection.worker.begin_exchange();
-        Self { stream, permit: None, record: Some(record), ended: Ended::Client, bytes_out: 0 }
+        let believed = BelievedHeader::Off;
+        Self { stream, believed, permit: None, record: Some(record), ended: Ended::Client, bytes_out: 0 }
+    }
+
+    /// The client's address as text.
+    pub(crate) fn client(&self) -> &HeaderValue {
+        self.record.as_ref().map_or(&self.stream.connection.client_text, |record| &record.client)
     }
 
     /// Adds to the record.

@@ -8,14 +8,14 @@ use std::sync::atomic::AtomicUsize;
 use bytes::Bytes;
 use gatepost_config::model::{self, Model};
 use gatepost_meter::{Bucket, Law, Nanos, Slots};
-use gatepost_net::{Destination, Fence, Host, PrefixSet};
+use gatepost_net::{BelievedHeader, Destination, Fence, Host, PrefixSet};
 use http::{HeaderMap, HeaderValue};
 
 use crate::log_line::route_fields;
 use crate::router::Router;
 use crate::snapshot::{
-    Action, Addresses, Api, ApiNames, Entry, Forward, Hosts, ListenKey, Listener, Parallel, Redirect, Respond, Route,
-    Snapshot, Target, Targets,
+    Action, Addresses, Api, ApiNames, Behind, Entry, Forward, Hosts, ListenKey, Listener, Parallel, Redirect, Respond,
+    Route, Snapshot, Target, Targets,
 };
 use crate::stats::Stats;
 
@@ -73,17 +73,23 @@ impl Snapshot {
         };
         let apis: Vec<(&model::Api, Arc<Api>)> =
             model.apis.iter().map(|api| (api, Arc::new(compiler.api(api)))).collect();
+        let listeners: Vec<_> = model
+            .listeners
+            .iter()
+            .flat_map(|listener| {
+                let compiled = Arc::new(Listener {
+                    name: Arc::clone(&listener.name),
+                    limits: listener.limits,
+                    stats: stats.listener(&listener.name),
+                    behind: listener.behind.as_ref().map(|behind| compiler.behind(behind)),
+                    redirect: listener.redirect,
+                    hosts: Hosts::of_listener(&listener.name, &apis),
+                });
+                ListenKey::of(listener).map(move |key| (key, Arc::clone(&compiled)))
+            })
+            .collect();
         compiler.forget();
-        let listeners = model.listeners.iter().flat_map(|listener| {
-            let compiled = Arc::new(Listener {
-                name: Arc::clone(&listener.name),
-                limits: listener.limits,
-                stats: stats.listener(&listener.name),
-                hosts: Hosts::of_listener(&listener.name, &apis),
-            });
-            ListenKey::of(listener).map(move |key| (key, Arc::clone(&compiled)))
-        });
-        Self { number, listeners: listeners.collect() }
+        Self { number, listeners: listeners.into_iter().collect() }
     }
 }
 
@@ -189,6 +195,18 @@ impl Compiler<'_> {
             model::Entry::From(rule) => {
                 Entry::From { from: self.addresses(&rule.from), except: self.addresses(&rule.except) }
             }
+        }
+    }
+
+    fn behind(&mut self, behind: &model::Behind) -> Behind {
+        Behind {
+            senders: self.addresses(&behind.senders),
+            header: match behind.forwarded {
+                model::ForwardedHeader::Off => BelievedHeader::Off,
+                model::ForwardedHeader::XForwardedFor => BelievedHeader::XForwardedFor,
+                model::ForwardedHeader::Forwarded => BelievedHeader::Forwarded,
+            },
+            proxy_protocol: behind.proxy_protocol,
         }
     }
 

@@ -41,11 +41,11 @@ pub(crate) async fn serve(worker: Rc<Worker>, site: Rc<Site>, stream: TcpStream,
     let _slot = slot;
     let membership = site.join();
     // In boxes of their own while they last: a connection keeps room for the largest future that it may drive.
-    let Some(Arrived { wire, protocol, client }) = Box::pin(arrive(&worker, &site, &membership, stream, peer)).await
+    let Some(Arrived { wire, protocol, peer }) = Box::pin(arrive(&worker, &site, &membership, stream, peer)).await
     else {
         return;
     };
-    let connection = Rc::new(Connection::new(worker, site, wire, protocol, client));
+    let connection = Rc::new(Connection::new(worker, site, wire, protocol, peer));
     match protocol {
         Protocol::Http1 => http1::serve(connection, membership).await,
         Protocol::Http2 => Box::pin(http2::serve(connection, membership)).await,

@@ -18,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
 use crate::body::{Answering, Exchange, RequestBody};
-use crate::connection::{Backend, Connection};
+use crate::connection::Backend;
 use crate::forward::pool::Pooled;
 use crate::io::Gathering;
 use crate::pipeline::BelowBase;
@@ -52,11 +52,11 @@ pub(crate) async fn forward(
     exchange: &mut Exchange,
 ) -> Result<Forwarded, Rejection> {
     let stream = exchange.stream.clone();
-    let Stream { connection, progress } = &stream;
+    let Stream { progress, .. } = &stream;
     let started = Instant::now();
     progress.end_by(forward.timeout.map(|timeout| started + timeout));
 
-    let mut request = outgoing(forward, route, below, request, connection);
+    let mut request = outgoing(forward, route, below, request, exchange);
     request.body_mut().limit(route.max_body);
     let attempts = Attempts { forward, stream: &stream, replayable: is_replayable(&request) };
     let outcome = progress.unless_expired(attempts.run(request, exchange)).await;
@@ -212,11 +212,11 @@ fn outgoing(
     route: &Route,
     below: &BelowBase,
     (mut parts, body): (Parts, RequestBody),
-    connection: &Connection,
+    exchange: &Exchange,
 ) -> Request<RequestBody> {
     parts.uri = target_of(forward, route, below, &parts.uri);
     parts.version = Version::HTTP_11;
-    headers::outgoing(&mut parts.headers, forward, connection);
+    headers::outgoing(&mut parts.headers, forward, exchange);
     if body.length().is_none() {
         // hyper would send a GET without its body of unknown length.
         parts.headers.remove(CONTENT_LENGTH);

@@ -12,23 +12,25 @@
 //! Everything up to the [`Permit`] runs without waiting, so a refused request never yields its thread.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use gatepost_net::HopSource;
 use http::header::{CONNECTION, EXPECT, HOST, HeaderName, LOCATION};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 
 use crate::admission::{Meters, Permit, admit};
 use crate::body::{Answering, Exchange, RequestBody, ResponseBody, SharedBody};
 use crate::connection::{Backend, Tunnel};
 use crate::forward::{Forwarded, forward};
-use crate::record::{Record, cut};
+use crate::record::{ClientFrom, Record, cut};
 use crate::rejection::{BadUpstream, Rejection};
 use crate::request::Facts;
-use crate::snapshot::{Action, Redirect, Respond, Route, below_base};
+use crate::snapshot::{Action, Listener, Redirect, Respond, Route, below_base};
 use crate::stream::Stream;
 
 /// Serves one request.
@@ -41,7 +43,8 @@ pub(crate) async fn serve(stream: Stream, request: Request<Incoming>) -> Result<
 
     let mut spare = HeaderMap::new();
     let outcome = match judge(&parts, &body, &mut exchange) {
-        Ok((permit, below)) => integrate(permit, &below, parts, body, &mut exchange).await,
+        Ok(Judged::Admitted(permit, below)) => integrate(permit, &below, parts, body, &mut exchange).await,
+        Ok(Judged::Elsewhere(response)) => Ok(Answer::Whole(response)),
         Err(rejection) => {
             // The connection reads what still comes of the body.
             drop(body);
@@ -59,6 +62,14 @@ pub(crate) enum BelowBase {
     AsReceived,
     /// Spelled anew, or with the base cut off.
     Rewritten(String),
+}
+
+/// What becomes of a request that is not refused.
+enum Judged {
+    /// It is let in.
+    Admitted(Permit, BelowBase),
+    /// Its listener only sends clients elsewhere.
+    Elsewhere(Response<Bytes>),
 }
 
 /// What an integration makes of a request.
@@ -85,11 +96,15 @@ fn begin(stream: Stream, parts: &Parts, body: Option<Rc<SharedBody>>) -> Exchang
 }
 
 /// Finds the route and asks for admission. Takes from no meter before everything else has been passed.
-fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<(Permit, BelowBase), Rejection> {
+fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<Judged, Rejection> {
     let connection = Rc::clone(&exchange.stream.connection);
     let Parts { method, uri, headers, .. } = parts;
+    let mut cache = connection.worker.snapshot.borrow_mut();
+    let listener = connection.site.listener(cache.load()).ok_or(Rejection::ListenerGone)?;
+    drop(cache);
+    let client = find_client(&listener, headers, exchange);
     let name = |host: &[u8]| connection.host_name(host);
-    let facts = match Facts::read(connection.client, method, uri, headers, body.length(), name) {
+    let facts = match Facts::read(client, method, uri, headers, body.length(), name) {
         Ok(facts) => facts,
         Err(malformed) => {
             let host = headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
@@ -100,15 +115,41 @@ fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<(
     };
     exchange.note(|record| record.name(Arc::clone(&facts.host), &facts.path));
 
-    let mut cache = connection.worker.snapshot.borrow_mut();
-    let listener = connection.site.listener(cache.load()).ok_or(Rejection::ListenerGone)?;
+    if let Some(status) = listener.redirect {
+        return Ok(Judged::Elsewhere(to_https(status, &facts, uri)?));
+    }
     let route = listener.route(&facts.host, &facts.path, facts.method)?;
     exchange.note(|record| record.route = Some(Arc::clone(route)));
 
     let permit = admit(&facts, route, Meters::Live(connection.worker.shared.clock))?;
     exchange.note(|record| record.admitted = true);
     let below = BelowBase::of(route, &facts.path, uri);
-    Ok((permit, below))
+    Ok(Judged::Admitted(permit, below))
+}
+
+/// Who sends the request: on most listeners whoever the connection is with.
+fn find_client(listener: &Listener, headers: &HeaderMap, exchange: &mut Exchange) -> IpAddr {
+    let connection = Rc::clone(&exchange.stream.connection);
+    let client = listener.client(connection.peer, headers);
+    if let Some(behind) = &listener.behind {
+        exchange.believed = behind.header_believed(connection.peer);
+        exchange.note(|record| {
+            record.client = connection.text_of(client.address);
+            record.client_from = match client.decided_by {
+                HopSource::Socket => ClientFrom::Socket,
+                HopSource::ProxyHeader => ClientFrom::ProxyHeader,
+                HopSource::Header { hop } => ClientFrom::Header(behind.header_label(), hop),
+            };
+        });
+    }
+    client.address
+}
+
+/// The same host, path and query over TLS, at its usual port.
+fn to_https(status: StatusCode, facts: &Facts<'_>, uri: &Uri) -> Result<Response<Bytes>, Rejection> {
+    let (before, query) = uri.query().map_or(("", ""), |query| ("?", query));
+    let location = format!("https://{}{}{before}{query}", facts.host, facts.path);
+    elsewhere(status, location)
 }
 
 async fn integrate(
@@ -220,11 +261,15 @@ impl Redirect {
         {
             to.insert_str(fragment, &format!("?{query}"));
         }
-        // What a request target may hold a header value may hold too, so this is never the error.
-        let location = HeaderValue::try_from(to).map_err(|_| Rejection::BadUpstream(BadUpstream::Location))?;
-        let mut response = Response::new(Bytes::new());
-        *response.status_mut() = self.status;
-        response.headers_mut().insert(LOCATION, location);
-        Ok(response)
+        elsewhere(self.status, to)
     }
+}
+
+fn elsewhere(status: StatusCode, location: String) -> Result<Response<Bytes>, Rejection> {
+    // What a request target may hold a header value may hold too, so this is never the error.
+    let location = HeaderValue::try_from(location).map_err(|_| Rejection::BadUpstream(BadUpstream::Location))?;
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = status;
+    response.headers_mut().insert(LOCATION, location);
+    Ok(response)
 }

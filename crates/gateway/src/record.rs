@@ -21,6 +21,8 @@ pub(crate) struct Record {
     pub(crate) listener: Arc<str>,
     /// The client's address as text.
     pub(crate) client: HeaderValue,
+    /// What told it.
+    pub(crate) client_from: ClientFrom,
     /// Absent: no head was understood.
     pub(crate) method: Option<Method>,
     pub(crate) host: Arc<str>,
@@ -39,6 +41,17 @@ pub(crate) struct Record {
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     pub(crate) ended: Ended,
+}
+
+/// What told the client's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClientFrom {
+    /// The socket.
+    Socket,
+    /// A PROXY header.
+    ProxyHeader,
+    /// The entry of this number from the right, in the header of this name.
+    Header(&'static str, u16),
 }
 
 /// How the answer ended.
@@ -122,6 +135,7 @@ impl Record {
             took: Duration::ZERO,
             listener: connection.site.name.borrow().clone(),
             client: connection.client_text.clone(),
+            client_from: connection.client_from(),
             method: None,
             host: Arc::default(),
             path: Box::default(),

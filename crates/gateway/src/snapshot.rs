@@ -12,14 +12,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use gatepost_config::model::{HostHeader, Limits, RouteMatcher, Template};
+use gatepost_config::model::{HostHeader, Limits, ProxyProtocol, RouteMatcher, Template};
 use gatepost_meter::{Bucket, Slots};
-use gatepost_net::{Destination, PrefixSet};
+use gatepost_net::{BelievedHeader, Client, Destination, HopSource, Peer, PrefixSet, find_client, fold};
+use http::header::FORWARDED;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::rejection::Rejection;
 use crate::router::{Miss, Router};
 use crate::stats::{Durations, ListenerStats, RouteStats};
+
+/// What proxies tell the client's address in, other than `Forwarded`.
+pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// A whole compiled configuration.
 #[derive(Debug)]
@@ -45,7 +49,19 @@ pub(crate) struct Listener {
     pub(crate) name: Arc<str>,
     pub(crate) limits: Limits,
     pub(crate) stats: Arc<ListenerStats>,
+    /// Whom it believes about the client's address.
+    pub(crate) behind: Option<Behind>,
+    /// It only sends clients to `https`, with this status.
+    pub(crate) redirect: Option<StatusCode>,
     pub(crate) hosts: Hosts,
+}
+
+/// Senders that are believed about the client's address.
+#[derive(Debug)]
+pub(crate) struct Behind {
+    pub(crate) senders: Addresses,
+    pub(crate) header: BelievedHeader,
+    pub(crate) proxy_protocol: ProxyProtocol,
 }
 
 /// APIs by host. Of each host, the longest base path first.
@@ -163,6 +179,14 @@ pub(crate) struct Redirect {
 }
 
 impl Listener {
+    /// Who sent a request with these headers that came from `peer`.
+    pub(crate) fn client(&self, peer: Peer, headers: &HeaderMap) -> Client {
+        match &self.behind {
+            Some(behind) => behind.client(peer, headers),
+            None => Client { address: fold(peer.socket), decided_by: HopSource::Socket },
+        }
+    }
+
     /// The route for a request: host, then base path, then path and method. No fallback between APIs.
     ///
     /// # Errors
@@ -178,6 +202,41 @@ impl Listener {
             Miss::Path => Rejection::NoRoute,
             Miss::Method(allow) => Rejection::MethodNotAllowed { allow },
         })
+    }
+}
+
+impl Behind {
+    fn client(&self, peer: Peer, headers: &HeaderMap) -> Client {
+        let believed = |address| self.senders.contain(address);
+        let fields = self.header_name().map(|name| headers.get_all(name));
+        let values = fields.iter().flat_map(|fields| fields.iter()).map(HeaderValue::as_bytes);
+        find_client(peer, believed, self.header, values, |_| ())
+    }
+
+    /// The header in which a request from `peer` is believed.
+    pub(crate) fn header_believed(&self, peer: Peer) -> BelievedHeader {
+        let sender = if self.senders.contain(peer.socket) { peer.proxied.or(Some(peer.socket)) } else { None };
+        match sender {
+            Some(sender) if self.senders.contain(sender) => self.header,
+            Some(_) | None => BelievedHeader::Off,
+        }
+    }
+
+    /// What the log calls the header that is believed.
+    pub(crate) fn header_label(&self) -> &'static str {
+        match self.header {
+            BelievedHeader::Off => "off",
+            BelievedHeader::XForwardedFor => "x-forwarded-for",
+            BelievedHeader::Forwarded => "forwarded",
+        }
+    }
+
+    fn header_name(&self) -> Option<HeaderName> {
+        match self.header {
+            BelievedHeader::Off => None,
+            BelievedHeader::XForwardedFor => Some(X_FORWARDED_FOR),
+            BelievedHeader::Forwarded => Some(FORWARDED),
+        }
     }
 }
 

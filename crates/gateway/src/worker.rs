@@ -263,7 +263,7 @@ impl Worker {
             return self.serve(site, stream, peer);
         };
         let Ok(stream) = stream.into_std() else { return };
-        if let Err(refused) = other.try_send(Command::Adopt(site.key.clone(), site.last_known(), stream, peer))
+        if let Err(refused) = other.try_send(Command::Adopt(site.key.clone(), site.known(), stream, peer))
             && let Command::Adopt(_, _, stream, peer) = refused.into_inner()
             && let Ok(stream) = TcpStream::from_std(stream)
         {
@@ -313,7 +313,7 @@ impl Worker {
     fn enter(&self, site: &Site) -> Option<Slot> {
         let current = site.listener(self.snapshot.borrow_mut().load());
         // Whoever connected to a listener that was just removed is told so.
-        let listener = current.or_else(|| site.last_known())?;
+        let listener = current.or_else(|| site.known())?;
         let slot = listener.stats.connections.enter(listener.limits.connections);
         if slot.is_none() {
             listener.stats.turned_away.fetch_add(1, Ordering::Relaxed);
@@ -439,7 +439,7 @@ impl Site {
     }
 
     /// The listener as the last snapshot that had it.
-    fn last_known(&self) -> Option<Arc<Listener>> {
+    pub(crate) fn known(&self) -> Option<Arc<Listener>> {
         self.known.borrow().as_ref().map(|(_, listener)| Arc::clone(listener))
     }
 

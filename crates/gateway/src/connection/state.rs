@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use gatepost_config::model::Limits;
+use gatepost_net::{Peer, fold};
 use http::{HeaderValue, StatusCode};
 use hyper::body::{Body, Incoming};
 use tokio::time::Instant;
@@ -17,7 +18,7 @@ use crate::connection::wire::Wire;
 use crate::connection::{Finish, Tunnel};
 use crate::forward::forwarded;
 use crate::host::host_name;
-use crate::record::{Ended, Record};
+use crate::record::{ClientFrom, Ended, Record};
 use crate::rejection::{Malformed, Reason};
 use crate::stream::{Progress, Stream, Verdict};
 use crate::worker::{Site, Worker};
@@ -30,8 +31,10 @@ pub(crate) struct Connection {
     /// What is read from and written to.
     wire: RefCell<Wire>,
     protocol: Protocol,
-    /// The client's address, IPv4-mapped IPv6 folded.
-    pub(crate) client: IpAddr,
+    /// Its other end.
+    pub(crate) peer: Peer,
+    /// The client's address as the connection alone tells it, IPv4-mapped IPv6 folded.
+    client: IpAddr,
     /// That address as `X-Forwarded-For` has it.
     pub(crate) client_text: HeaderValue,
     /// The host of the last request: most clients name the same one in all of a connection's requests.
@@ -75,7 +78,8 @@ pub(crate) enum Protocol {
 struct SeenHost {
     sent: Box<[u8]>,
     name: Arc<str>,
-    forwarded: HeaderValue,
+    /// `Forwarded` for a node that was asked for last.
+    forwarded: Option<(HeaderValue, HeaderValue)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -121,14 +125,16 @@ pub(super) const DISCARD_TIME: Duration = Duration::from_secs(2);
 const FRESH_GRACE: Duration = Duration::from_millis(250);
 
 impl Connection {
-    pub(super) fn new(worker: Rc<Worker>, site: Rc<Site>, wire: Wire, protocol: Protocol, client: IpAddr) -> Self {
-        let client_text = HeaderValue::try_from(client.to_string()).unwrap_or(HeaderValue::from_static("unknown"));
+    pub(super) fn new(worker: Rc<Worker>, site: Rc<Site>, wire: Wire, protocol: Protocol, peer: Peer) -> Self {
+        let client = fold(peer.proxied.unwrap_or(peer.socket));
+        let client_text = address_text(client);
         let limits = site.limits.get();
         Self {
             worker,
             site,
             wire: RefCell::new(wire),
             protocol,
+            peer,
             client,
             client_text,
             seen: RefCell::new(None),
@@ -167,14 +173,35 @@ impl Connection {
             return Ok(Arc::clone(&seen.name));
         }
         let name = host_name(host)?;
-        let forwarded = forwarded(&self.client_text, host);
-        *seen = Some(SeenHost { sent: host.into(), name: Arc::clone(&name), forwarded });
+        *seen = Some(SeenHost { sent: host.into(), name: Arc::clone(&name), forwarded: None });
         Ok(name)
     }
 
-    /// `Forwarded` for the request whose host was asked for last.
-    pub(crate) fn forwarded(&self) -> Option<HeaderValue> {
-        self.seen.borrow().as_ref().map(|seen| seen.forwarded.clone())
+    /// An address as text: most often it is the connection's own.
+    pub(crate) fn text_of(&self, address: IpAddr) -> HeaderValue {
+        if address == self.client { self.client_text.clone() } else { address_text(address) }
+    }
+
+    /// `Forwarded` for this node, and the host that was asked for last.
+    pub(crate) fn forwarded(&self, node: &HeaderValue) -> Option<HeaderValue> {
+        let mut seen = self.seen.borrow_mut();
+        let SeenHost { sent, forwarded: known, .. } = seen.as_mut()?;
+        let (_, text) = match known.take().filter(|(known, _)| known == node) {
+            Some(known) => known,
+            None => (node.clone(), forwarded(node, sent, self.scheme())),
+        };
+        *known = Some((node.clone(), text.clone()));
+        Some(text)
+    }
+
+    /// What told the connection's own client.
+    pub(crate) fn client_from(&self) -> ClientFrom {
+        if self.peer.proxied.is_some() { ClientFrom::ProxyHeader } else { ClientFrom::Socket }
+    }
+
+    /// How the client speaks to us.
+    pub(crate) fn scheme(&self) -> &'static str {
+        "http"
     }
 
     // === what the pipeline tells ===
@@ -408,6 +435,10 @@ impl Connection {
             Finish::HeaderTimeout | Finish::Cut | Finish::Gone | Finish::Flood => false,
         }
     }
+}
+
+fn address_text(address: IpAddr) -> HeaderValue {
+    HeaderValue::try_from(address.to_string()).unwrap_or(HeaderValue::from_static("unknown"))
 }
 
 /// The last bytes read, across reads: enough to tell the end of a head, with line ends as hyper takes them.

@@ -7,16 +7,19 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
+use gatepost_net::{Progress, ProxyHeader};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::connection::Protocol;
+use crate::connection::arrival::NotArrived;
 use crate::io::Gathering;
 
 /// A client's socket, and what was read of it before anybody wanted it.
 #[derive(Debug)]
 pub(crate) struct Wire {
     ahead: BytesMut,
+    has_begun: bool,
     transport: Transport,
 }
 
@@ -33,7 +36,7 @@ const PIECE: usize = 1024;
 
 impl Wire {
     pub(crate) fn plain(stream: TcpStream) -> Self {
-        Self { ahead: BytesMut::new(), transport: Transport::Plain(Gathering(stream)) }
+        Self { ahead: BytesMut::new(), has_begun: false, transport: Transport::Plain(Gathering(stream)) }
     }
 
     /// Tells HTTP/2 with prior knowledge from HTTP/1, by as few bytes as it takes. The bytes stay to be read.
@@ -60,6 +63,29 @@ impl Wire {
         }
     }
 
+    /// Takes a PROXY header off the beginning, if there is one; what is none stays to be read.
+    pub(super) async fn proxy_header(&mut self) -> Result<Option<ProxyHeader>, NotArrived> {
+        loop {
+            match ProxyHeader::read(&self.ahead)? {
+                Progress::NotProxy => return Ok(None),
+                Progress::Complete { length, header } => {
+                    self.ahead.advance(length);
+                    return Ok(Some(header));
+                }
+                Progress::Need(_) => {
+                    if poll_fn(|cx| self.poll_ahead(cx)).await? == 0 {
+                        return Err(NotArrived::Io(io::ErrorKind::UnexpectedEof.into()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether anything has ever come.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
     /// Puts back what was read behind what was wanted.
     pub(crate) fn unread(&mut self, bytes: &[u8]) {
         let behind = self.ahead.split();
@@ -68,7 +94,7 @@ impl Wire {
     }
 
     /// Whether anything has come that nobody has read.
-    pub(crate) fn has_ahead(&self) -> bool {
+    fn has_ahead(&self) -> bool {
         !self.ahead.is_empty()
     }
 
@@ -88,6 +114,7 @@ impl Wire {
         let mut piece = ReadBuf::new(&mut piece);
         ready!(self.transport.poll_read(cx, &mut piece))?;
         self.ahead.extend_from_slice(piece.filled());
+        self.has_begun |= !piece.filled().is_empty();
         Poll::Ready(Ok(piece.filled().len()))
     }
 }
