@@ -4,6 +4,7 @@
 //!
 //! - [`fold`] and [`AddressClass`]: one form for an address, and what kind of place it is.
 //! - [`PrefixSet`]: whether an address lies in any of many networks.
+//! - [`ProxyHeader`]: what a proxy says of a connection before its first byte.
 //! - [`bind`]: a listening socket that several threads, each with its own, share one address with.
 //! - [`Destination`]: a backend, the fence around it, and the one way to connect to it.
 
@@ -13,8 +14,10 @@ mod address;
 mod dial;
 mod listen;
 mod prefix_set;
+mod proxy_header;
 
 pub use address::{AddressClass, fold};
 pub use dial::{CONNECT_TIMEOUT, Destination, DialError, Fence, Host};
 pub use listen::{BindError, bind, bound_unsent, ensure_free};
 pub use prefix_set::PrefixSet;
+pub use proxy_header::{ConnectionEnd, Progress, ProxyHeader, ProxyHeaderError};
