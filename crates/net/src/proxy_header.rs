@@ -81,7 +81,7 @@ pub enum ProxyHeaderError {
     #[error("PROXY v2: the transport protocol {0} is unassigned")]
     Transport(u8),
     /// Version 2: more than 512 bytes of addresses and TLVs.
-    #[error("PROXY v2: {0} bytes of addresses and TLVs, of which {most} are read; let the proxy send fewer TLVs", most = v2::MOST_BLOCK)]
+    #[error("PROXY v2: {0} bytes of addresses and TLVs, more than {most}; have fewer TLVs sent", most = v2::MOST_BLOCK)]
     BlockTooLong(u16),
     /// Version 2: fewer bytes than the family's addresses have.
     #[error("PROXY v2: {0} bytes are too few for the addresses of the family")]
@@ -113,8 +113,8 @@ impl ProxyHeader {
     /// - Nothing is forgiven in version 1, except what follows `UNKNOWN`, which has to be ignored.
     /// - Version 2 `DGRAM` is taken at its word: who ends QUIC in front of us tells the true client that way.
     /// - Version 2 with one half of family and transport `UNSPEC` is [`ProxyHeader::Unknown`].
-    /// - TLVs are passed over unread, a checksum too. They have to fit the header, except behind `UNSPEC` and in `LOCAL`,
-    ///   where nobody knows where they begin.
+    /// - TLVs are passed over unread, a checksum too. They have to fit the header, except behind `UNSPEC` and in
+    ///   `LOCAL`, where nobody knows where they begin.
     ///
     /// # Errors
     /// The bytes begin with a signature, and what follows is no header.
