@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicUsize;
 use bytes::Bytes;
 use gatepost_config::model::{self, Model};
 use gatepost_meter::{Bucket, Law, Nanos, Slots};
+use gatepost_net::tls::ServerTls;
 use gatepost_net::{BelievedHeader, Destination, Fence, Host, PrefixSet};
 use http::{HeaderMap, HeaderValue};
 
@@ -59,8 +60,14 @@ struct Compiler<'a> {
 
 impl Snapshot {
     /// Compiles `model`. Meters that `lasting` knows keep their debt; what the model no longer names is forgotten once
-    /// it owes nothing.
-    pub(crate) fn compile(model: &Model, lasting: &mut Lasting, stats: &Stats, now: Nanos) -> Self {
+    /// it owes nothing. Without `tls` the snapshot can be asked about, and serves no listener that speaks TLS.
+    pub(crate) fn compile(
+        model: &Model,
+        tls: Option<&ServerTls>,
+        lasting: &mut Lasting,
+        stats: &Stats,
+        now: Nanos,
+    ) -> Self {
         lasting.snapshots += 1;
         let number = lasting.snapshots;
         let mut compiler = Compiler {
@@ -82,6 +89,8 @@ impl Snapshot {
                     limits: listener.limits,
                     stats: stats.listener(&listener.name),
                     behind: listener.behind.as_ref().map(|behind| compiler.behind(behind)),
+                    is_secure: listener.tls,
+                    tls: tls.filter(|_| listener.tls).cloned(),
                     redirect: listener.redirect,
                     hosts: Hosts::of_listener(&listener.name, &apis),
                 });

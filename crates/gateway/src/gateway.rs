@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use gatepost_config::model::{AccessLog, Listener, Model};
+use gatepost_net::tls::{Tickets, TlsError};
 use gatepost_net::{BindError, bind, ensure_free};
 use thiserror::Error;
 use tokio::sync::mpsc::error::TrySendError;
@@ -18,6 +19,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use crate::access_log::{LogWriter, Sink};
+use crate::certificates::server_tls;
 use crate::clock::Clock;
 use crate::compile::Lasting;
 use crate::snapshot::{ListenKey, Snapshot};
@@ -29,6 +31,8 @@ use crate::worker::{Command, WorkerHandle};
 pub struct Gateway {
     shared: Arc<Shared>,
     lasting: Lasting,
+    /// What sessions of TLS are resumed by, as long as the process lives.
+    tickets: Tickets,
     workers: Vec<WorkerHandle>,
     /// The addresses listened on, and the address that the kernel made of each.
     listening: HashMap<ListenKey, SocketAddr>,
@@ -68,6 +72,9 @@ pub enum ApplyError {
         /// Why not.
         source: io::Error,
     },
+    /// TLS cannot be spoken.
+    #[error("cannot speak TLS: {0}")]
+    Tls(#[from] TlsError),
     /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
@@ -84,10 +91,12 @@ impl Gateway {
         let sink = open_log(&model.log.access)?;
         let log = LogWriter::start(sink, Arc::clone(&stats)).map_err(ApplyError::Thread)?;
         let mut lasting = Lasting::default();
+        let tickets = Tickets::new()?;
+        let tls = server_tls(model, &tickets)?;
         let count = worker_count(model);
         let sockets = bind_all(model, &HashMap::new(), count)?;
 
-        let first = Arc::new(Snapshot::compile(model, &mut lasting, &stats, clock.now()));
+        let first = Arc::new(Snapshot::compile(model, tls.as_ref(), &mut lasting, &stats, clock.now()));
         stats.snapshot.store(first.number, Ordering::Relaxed);
         let shared = Arc::new(Shared {
             snapshot: Arc::new(ArcSwap::new(first)),
@@ -106,6 +115,7 @@ impl Gateway {
         let mut gateway = Self {
             shared,
             lasting,
+            tickets,
             workers,
             listening: HashMap::new(),
             access_log: model.log.access.clone(),
@@ -125,8 +135,9 @@ impl Gateway {
         let sockets = bind_all(model, &self.listening, self.workers.len()).inspect_err(|_| self.refused())?;
         let sink = open_log(&model.log.access).inspect_err(|_| self.refused())?;
 
+        let tls = server_tls(model, &self.tickets).inspect_err(|_| self.refused())?;
         let Shared { stats, clock, .. } = &*self.shared;
-        let next = Arc::new(Snapshot::compile(model, &mut self.lasting, stats, clock.now()));
+        let next = Arc::new(Snapshot::compile(model, tls.as_ref(), &mut self.lasting, stats, clock.now()));
         stats.snapshot.store(next.number, Ordering::Relaxed);
         stats.reloads_applied.fetch_add(1, Ordering::Relaxed);
         self.log.switch(sink);

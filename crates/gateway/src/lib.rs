@@ -16,6 +16,7 @@
 mod access_log;
 mod admission;
 mod body;
+mod certificates;
 mod clock;
 mod compile;
 mod connection;
@@ -35,6 +36,7 @@ mod stats;
 mod stream;
 mod worker;
 
+pub use certificates::{doubtful_domains, unusable_domains};
 pub use examples::failed_examples;
 pub use gateway::{ApplyError, Gateway};
 pub use rejection::Reason;

@@ -114,9 +114,14 @@ fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<J
         }
     };
     exchange.note(|record| record.name(Arc::clone(&facts.host), &facts.path));
+    if !connection.serves_host() {
+        return Err(Rejection::Misdirected);
+    }
 
     if let Some(status) = listener.redirect {
-        return Ok(Judged::Elsewhere(to_https(status, &facts, uri)?));
+        let response = to_https(status, &facts, uri)?;
+        exchange.note(|record| record.admitted = true);
+        return Ok(Judged::Elsewhere(response));
     }
     let route = listener.route(&facts.host, &facts.path, facts.method)?;
     exchange.note(|record| record.route = Some(Arc::clone(route)));

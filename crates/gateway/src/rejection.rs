@@ -15,6 +15,8 @@ pub(crate) enum Rejection {
     Malformed(Malformed),
     /// The address it came in on is no longer listened on.
     ListenerGone,
+    /// The host is none that the connection's certificate stands for.
+    Misdirected,
     /// No route of any API matches.
     NoRoute,
     /// The path is known, the method is not.
@@ -89,12 +91,16 @@ pub enum Reason {
     HeadersTooLarge,
     /// Not served: the headers did not come in time.
     HeaderTimeout,
+    /// Not served: no TLS came about.
+    TlsHandshake,
     /// Not served: the PROXY header is missing or malformed, or comes from somebody who is not believed.
     ProxyHeader,
     /// Not served: an HTTP/2 client sent more to no purpose than honest clients do.
     Flood,
     /// Not served: the listener was removed.
     ListenerGone,
+    /// Not served: the host is none that the connection's certificate stands for.
+    Misdirected,
     /// Not served: no route.
     NoRoute,
     /// Not served: no route for this method.
@@ -123,13 +129,15 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of their discriminants.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Malformed,
         Self::HeadersTooLarge,
         Self::HeaderTimeout,
+        Self::TlsHandshake,
         Self::ProxyHeader,
         Self::Flood,
         Self::ListenerGone,
+        Self::Misdirected,
         Self::NoRoute,
         Self::MethodNotAllowed,
         Self::AddressNotListed,
@@ -151,9 +159,11 @@ impl Reason {
             Self::Malformed => "malformed",
             Self::HeadersTooLarge => "headers_too_large",
             Self::HeaderTimeout => "header_timeout",
+            Self::TlsHandshake => "tls_handshake",
             Self::ProxyHeader => "proxy_header",
             Self::Flood => "flood",
             Self::ListenerGone => "listener_gone",
+            Self::Misdirected => "misdirected",
             Self::NoRoute => "no_route",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::AddressNotListed => "address_not_listed",
@@ -177,6 +187,7 @@ impl Rejection {
         match self {
             Self::Malformed(_) => Reason::Malformed,
             Self::ListenerGone => Reason::ListenerGone,
+            Self::Misdirected => Reason::Misdirected,
             Self::NoRoute => Reason::NoRoute,
             Self::MethodNotAllowed { .. } => Reason::MethodNotAllowed,
             Self::AddressNotListed => Reason::AddressNotListed,
@@ -198,6 +209,7 @@ impl Rejection {
         match self {
             Self::Malformed(_) | Self::BodyBroken => StatusCode::BAD_REQUEST,
             Self::AddressNotListed => StatusCode::FORBIDDEN,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyStalled => StatusCode::REQUEST_TIMEOUT,
@@ -222,6 +234,7 @@ impl Rejection {
             Self::Dial(error) => Some(error.to_string()),
             Self::BadUpstream(what) => Some(what.to_string()),
             Self::ListenerGone
+            | Self::Misdirected
             | Self::NoRoute
             | Self::MethodNotAllowed { .. }
             | Self::AddressNotListed
@@ -249,6 +262,7 @@ impl Rejection {
             }
             Self::Malformed(_)
             | Self::ListenerGone
+            | Self::Misdirected
             | Self::NoRoute
             | Self::AddressNotListed
             | Self::BodyTooLarge
@@ -300,6 +314,7 @@ fn body(status: StatusCode) -> Bytes {
         405 => br#"{"message":"Method Not Allowed"}"#,
         408 => br#"{"message":"Request Timeout"}"#,
         413 => br#"{"message":"Payload Too Large"}"#,
+        421 => br#"{"message":"Misdirected Request"}"#,
         429 => br#"{"message":"Too Many Requests"}"#,
         502 => br#"{"message":"Bad Gateway"}"#,
         503 => br#"{"message":"Service Unavailable"}"#,

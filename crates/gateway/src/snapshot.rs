@@ -14,6 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use gatepost_config::model::{HostHeader, Limits, ProxyProtocol, RouteMatcher, Template};
 use gatepost_meter::{Bucket, Slots};
+use gatepost_net::tls::ServerTls;
 use gatepost_net::{BelievedHeader, Client, Destination, HopSource, Peer, PrefixSet, find_client, fold};
 use http::header::FORWARDED;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -51,6 +52,9 @@ pub(crate) struct Listener {
     pub(crate) stats: Arc<ListenerStats>,
     /// Whom it believes about the client's address.
     pub(crate) behind: Option<Behind>,
+    /// Whether it speaks TLS, and only that.
+    pub(crate) is_secure: bool,
+    pub(crate) tls: Option<ServerTls>,
     /// It only sends clients to `https`, with this status.
     pub(crate) redirect: Option<StatusCode>,
     pub(crate) hosts: Hosts,
