@@ -102,13 +102,23 @@ fn parse_authority(authority: &str, text: &str) -> Result<model::Target, TextErr
     }
     let name = host.to_ascii_lowercase();
     check_name(name.strip_suffix('.').unwrap_or(&name), text)?;
-    // What resolvers take for an address (`127.1`, `0x7f000001`) must not pass as a name.
-    let last = name.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
-    if last.starts_with(|first: char| first.is_ascii_digit()) {
+    if ends_in_a_number(&name) {
+        let message = format!("{} is no name: what ends in a number is an address", quoted(host));
         let help = "write an IPv4 address as four decimal numbers, such as `10.0.3.7`";
-        return Err(wrong().with_help(help));
+        let start = text.len() - authority.len();
+        return Err(TextError::new(message).with_help(help).at(start..start + host.len()));
     }
     Ok(model::Target { tls: false, host: TargetHost::Name(name.into()), port })
+}
+
+/// Whether some resolvers take `name` for an IPv4 address in an odd spelling (`127.1`, `0x7f000001`): its last label is
+/// all digits, or `0x` and hexadecimal digits, as the URL standard has it.
+fn ends_in_a_number(name: &str) -> bool {
+    let last = name.strip_suffix('.').unwrap_or(name).rsplit('.').next().unwrap_or_default();
+    match last.strip_prefix("0x") {
+        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => last.bytes().all(|byte| byte.is_ascii_digit()),
+    }
 }
 
 /// Refuses addresses that no backend can have.
@@ -138,6 +148,8 @@ mod tests {
             "http://App.internal",
             "http://[::ffff:10.0.0.1]:1",
             "http://app.svc.cluster.local.:80",
+            "http://4fa0b3",
+            "http://0xg.1.example",
         ]);
         let shown: Vec<_> = targets.iter().map(|Target(t)| format!("{:?} {}", t.host, t.port)).collect();
         assert_eq!(
@@ -148,6 +160,8 @@ mod tests {
                 "Name(\"app.internal\") 80",
                 "Address(10.0.0.1) 1",
                 "Name(\"app.svc.cluster.local.\") 80",
+                "Name(\"4fa0b3\") 80",
+                "Name(\"0xg.1.example\") 80",
             ]
         );
         assert_eq!(parse_all::<Destination>(&["app"])[0], Destination::Upstream("app".into()));
@@ -172,6 +186,13 @@ mod tests {
             "http://2001:db8::1:80",
             "http://127.1",
             "http://0x7f000001",
+            "http://0X7F.1:80",
+            "http://2130706433:8080",
+            "http://0177.0.0.1",
+            "http://127.0.0.1.:80",
+            "http://0x",
+            "http://a.1.",
+            "http://localhost..",
             "http://0.0.0.0:80",
             "http://224.0.0.1",
             "http://[10.0.0.1]",
