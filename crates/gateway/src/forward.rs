@@ -8,6 +8,7 @@ pub(crate) use headers::forwarded;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use gatepost_net::Dialled;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -150,7 +151,8 @@ impl Attempts<'_> {
     }
 
     async fn connect(&self, target: &Target) -> Result<Pooled, Rejection> {
-        let stream = target.destination.connect().await.map_err(Rejection::Dial)?;
+        let resolver = &self.connection.worker.shared.resolver;
+        let Dialled { stream, lease } = target.destination.connect(resolver).await.map_err(Rejection::Dial)?;
         // Small writes must not wait for acknowledgements; without it things are only slower.
         let _ = stream.set_nodelay(true);
         let (sender, driver) = http1::Builder::new()
@@ -164,7 +166,7 @@ impl Attempts<'_> {
                 tracing::debug!(%error, "connection to a backend ended");
             }
         });
-        Ok(self.connection.worker.pools.adopt(target.id, sender))
+        Ok(self.connection.worker.pools.adopt(target.id, sender, lease))
     }
 
     /// The same request with no body: only a replayable one, which has none, is copied.

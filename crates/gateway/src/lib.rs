@@ -35,6 +35,7 @@ mod stats;
 mod worker;
 
 pub use examples::failed_examples;
+pub use gatepost_net::Resolver;
 pub use gateway::{ApplyError, Gateway};
 pub use rejection::Reason;
 pub use stats::Stats;
