@@ -298,17 +298,15 @@ impl Compiler<'_> {
 }
 
 fn destination(target: &model::Target, networks: Option<&Vec<ipnet::IpNet>>) -> Destination {
-    Destination {
-        host: match &target.host {
-            model::TargetHost::Address(address) => Host::Address(*address),
-            model::TargetHost::Name(name) => Host::Name(name.clone()),
-        },
-        port: target.port,
-        fence: match networks {
-            Some(networks) => Fence::Networks(Box::new(networks.iter().copied().collect())),
-            None => Fence::Unstated,
-        },
-    }
+    let host = match &target.host {
+        model::TargetHost::Address(address) => Host::Address(*address),
+        model::TargetHost::Name(name) => Host::Name(name.clone()),
+    };
+    let fence = match networks {
+        Some(networks) => Fence::Networks(Box::new(networks.iter().copied().collect())),
+        None => Fence::Unstated,
+    };
+    Destination::new(host, target.port, fence)
 }
 
 /// The target's own `Host`: with its port, unless it is the scheme's.

@@ -7,6 +7,7 @@ pub(crate) use headers::forwarded;
 
 use std::sync::Arc;
 
+use gatepost_net::Dialled;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -162,7 +163,8 @@ impl Attempts<'_> {
     }
 
     async fn connect(&self, target: &Target) -> Result<Pooled, Rejection> {
-        let stream = target.destination.connect().await.map_err(Rejection::Dial)?;
+        let resolver = &self.stream.connection.worker.shared.resolver;
+        let Dialled { stream, lease } = target.destination.connect(resolver).await.map_err(Rejection::Dial)?;
         // Small writes must not wait for acknowledgements; without it things are only slower.
         let _ = stream.set_nodelay(true);
         let (sender, driver) = http1::Builder::new()
@@ -176,7 +178,7 @@ impl Attempts<'_> {
                 tracing::debug!(%error, "connection to a backend ended");
             }
         });
-        Ok(self.stream.connection.worker.pools.adopt(target.id, sender))
+        Ok(self.stream.connection.worker.pools.adopt(target.id, sender, lease))
     }
 
     /// The same request with no body: only a replayable one, which has none, is copied.

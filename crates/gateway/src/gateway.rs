@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use gatepost_config::model::{AccessLog, Listener, Model};
 use gatepost_net::tls::{Tickets, TlsError};
-use gatepost_net::{BindError, bind, ensure_free};
+use gatepost_net::{BindError, Resolver, bind, ensure_free};
 use thiserror::Error;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -49,6 +49,7 @@ pub(crate) struct Shared {
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) clock: Clock,
+    pub(crate) resolver: Resolver,
     pub(crate) id_seed: u64,
     /// All workers, for handing connections over. Set once all run.
     pub(crate) workers: OnceLock<Vec<(mpsc::Sender<Command>, Arc<WorkerStats>)>>,
@@ -86,6 +87,14 @@ impl Gateway {
     /// # Errors
     /// See [`ApplyError`]; then nothing is left running.
     pub async fn start(model: &Model) -> Result<Self, ApplyError> {
+        Self::start_with(model, Resolver::system().map_err(ApplyError::Thread)?).await
+    }
+
+    /// Starts serving `model`, with the names of backends looked up by `resolver`.
+    ///
+    /// # Errors
+    /// As of [`Gateway::start`].
+    pub async fn start_with(model: &Model, resolver: Resolver) -> Result<Self, ApplyError> {
         let stats = Arc::new(Stats::default());
         let clock = Clock::start();
         let sink = open_log(&model.log.access)?;
@@ -102,6 +111,7 @@ impl Gateway {
             snapshot: Arc::new(ArcSwap::new(first)),
             stats,
             clock,
+            resolver,
             id_seed: id_seed(),
             workers: OnceLock::new(),
             stopping: AtomicBool::new(false),

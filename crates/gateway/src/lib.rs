@@ -38,6 +38,7 @@ mod worker;
 
 pub use certificates::{doubtful_domains, unusable_domains};
 pub use examples::failed_examples;
+pub use gatepost_net::Resolver;
 pub use gateway::{ApplyError, Gateway};
 pub use rejection::Reason;
 pub use stats::Stats;

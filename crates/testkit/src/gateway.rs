@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use gatepost_config::load_text;
 use gatepost_config::model::{AccessLog, Listener, Model};
-use gatepost_gateway::{ApplyError, Gateway};
+use gatepost_gateway::{ApplyError, Gateway, Resolver};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime;
 use tokio::time::{Instant, sleep};
+
+use crate::name_server::NameServer;
 
 /// A whole gateway, started from the text of a configuration. Its access log goes to a file of its own.
 ///
@@ -31,9 +33,21 @@ impl TestGateway {
     /// # Panics
     /// The configuration has an error, or cannot be served.
     pub async fn start(text: &str) -> Self {
+        Self::start_with(text, Resolver::system().expect("a thread for the resolver")).await
+    }
+
+    /// Starts serving the configuration in `text`, with the names of backends looked up at `server`.
+    ///
+    /// # Panics
+    /// As of [`TestGateway::start`].
+    pub async fn start_asking(server: &NameServer, text: &str) -> Self {
+        Self::start_with(text, Resolver::with_servers(vec![server.address()]).expect("a thread for the resolver")).await
+    }
+
+    async fn start_with(text: &str, resolver: Resolver) -> Self {
         let directory = TempDir::new().expect("a directory for the access log");
         let model = read(text, directory.path());
-        let gateway = Gateway::start(&model).await.expect("the gateway starts");
+        let gateway = Gateway::start_with(&model, resolver).await.expect("the gateway starts");
         Self { gateway: Some(gateway), listeners: model.listeners, directory }
     }
 

@@ -90,9 +90,21 @@ impl Origin {
     /// # Panics
     /// There is no script, or no port is free.
     pub async fn in_turn(scripts: Vec<Script>) -> Self {
+        Self::in_turn_at(SocketAddr::from(([127, 0, 0, 1], 0)), scripts)
+    }
+
+    /// Starts an origin at this address, an IPv4 one, that does the same with every request.
+    ///
+    /// # Panics
+    /// The address is taken.
+    pub async fn start_at(address: SocketAddr, script: Script) -> Self {
+        Self::in_turn_at(address, vec![script])
+    }
+
+    fn in_turn_at(address: SocketAddr, scripts: Vec<Script>) -> Self {
         assert!(!scripts.is_empty(), "an origin needs a script");
         let socket = TcpSocket::new_v4().expect("a socket");
-        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+        socket.bind(address).expect("a free address");
         let listener = socket.listen(1024).expect("a free port");
         let address = listener.local_addr().expect("a listening socket");
         let ledger = Arc::<Ledger>::default();

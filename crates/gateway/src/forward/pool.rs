@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use gatepost_net::Lease;
 use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 
@@ -23,6 +24,7 @@ pub(crate) struct Pools {
 #[derive(Debug)]
 pub(crate) struct Pooled {
     sender: Sender,
+    lease: Lease,
     target: u64,
     pools: Rc<Pools>,
 }
@@ -30,6 +32,7 @@ pub(crate) struct Pooled {
 #[derive(Debug)]
 struct Idle {
     sender: Sender,
+    lease: Lease,
     since: Instant,
 }
 
@@ -41,7 +44,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 const MOST_IDLE: usize = 1024;
 
 impl Pools {
-    /// The connection to `target` that was used last, of those that can send at once.
+    /// The connection to `target` that was used last, of those that can send at once and whose address is still the
+    /// target's.
     ///
     /// One whose backend has answered may still be busy with the body of that request, for as long as its client
     /// likes: such a one is passed over, and swept away in the end.
@@ -49,22 +53,24 @@ impl Pools {
         let mut idle = self.idle.borrow_mut();
         let waiting = idle.get_mut(&target)?;
         let oldest = Instant::now().checked_sub(IDLE_TIMEOUT);
-        let usable = |idle: &Idle| idle.sender.is_ready() && oldest.is_none_or(|oldest| idle.since > oldest);
+        let usable = |idle: &Idle| {
+            idle.sender.is_ready() && oldest.is_none_or(|oldest| idle.since > oldest) && idle.lease.is_current()
+        };
         let last = waiting.iter().rposition(usable)?;
-        let Idle { sender, .. } = waiting.remove(last);
-        Some(Pooled { sender, target, pools: Rc::clone(self) })
+        let Idle { sender, lease, .. } = waiting.remove(last);
+        Some(Pooled { sender, lease, target, pools: Rc::clone(self) })
     }
 
     /// A new connection, to be given back here.
-    pub(crate) fn adopt(self: &Rc<Self>, target: u64, sender: Sender) -> Pooled {
-        Pooled { sender, target, pools: Rc::clone(self) }
+    pub(crate) fn adopt(self: &Rc<Self>, target: u64, sender: Sender, lease: Lease) -> Pooled {
+        Pooled { sender, lease, target, pools: Rc::clone(self) }
     }
 
-    /// Closes what has waited too long.
+    /// Closes what has waited too long, or leads where its target is no more.
     pub(crate) fn sweep(&self, now: Instant) {
         let Some(oldest) = now.checked_sub(IDLE_TIMEOUT) else { return };
         self.idle.borrow_mut().retain(|_, waiting| {
-            waiting.retain(|idle| idle.since > oldest && !idle.sender.is_closed());
+            waiting.retain(|idle| idle.since > oldest && !idle.sender.is_closed() && idle.lease.is_current());
             !waiting.is_empty()
         });
     }
@@ -78,11 +84,11 @@ impl Pooled {
 
     /// Its answer has been read in full.
     pub(crate) fn give_back(self) {
-        let Self { sender, target, pools } = self;
+        let Self { sender, lease, target, pools } = self;
         let mut idle = pools.idle.borrow_mut();
         let waiting = idle.entry(target).or_default();
         if waiting.len() < MOST_IDLE && !sender.is_closed() {
-            waiting.push(Idle { sender, since: Instant::now() });
+            waiting.push(Idle { sender, lease, since: Instant::now() });
         }
     }
 }

@@ -8,6 +8,7 @@ mod deadlines;
 mod drain;
 mod limits;
 mod max_body;
+mod names;
 mod one_form;
 mod pools;
 mod reload;
