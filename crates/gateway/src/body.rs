@@ -15,7 +15,10 @@ use tokio::time::Instant;
 
 use crate::admission::Permit;
 use crate::connection::{BodyFailure, Connection};
+use gatepost_meter::Slot;
+
 use crate::forward::pool::Pooled;
+use crate::forward::trailers;
 use crate::record::{Ended, Record};
 
 /// The body of a request where both reach it: whoever sends it on, and the connection it comes on, which takes it back
@@ -42,6 +45,8 @@ pub(crate) struct RequestBody {
     connection: Rc<Connection>,
     /// Bytes that may still come.
     room: u64,
+    /// Whether its trailers are passed on.
+    trailers: bool,
 }
 
 impl SharedBody {
@@ -94,12 +99,12 @@ impl RequestBody {
                 reader: RefCell::new(None),
             })
         });
-        Self { shared, connection, room: 0 }
+        Self { shared, connection, room: 0, trailers: false }
     }
 
     /// No body, for a second try of a request that has none.
     pub(crate) fn none_like_it(&self) -> Self {
-        Self { shared: None, connection: Rc::clone(&self.connection), room: 0 }
+        Self { shared: None, connection: Rc::clone(&self.connection), room: 0, trailers: false }
     }
 
     /// For the connection, to take it back.
@@ -115,6 +120,12 @@ impl RequestBody {
     /// Lets `most` bytes through, and no more.
     pub(crate) fn limit(&mut self, most: u64) {
         self.room = most;
+    }
+
+    /// Lets its trailers through. Without this they are dropped: HTTP/1.1 backends do not expect any, and they could
+    /// carry anything.
+    pub(crate) fn pass_trailers(&mut self) {
+        self.trailers = true;
     }
 
     /// Whether what the client still sends can be read to its end before the next request is.
@@ -145,8 +156,10 @@ impl Body for RequestBody {
         self.connection.await_body(polled.is_pending());
         match ready!(polled) {
             Some(Ok(frame)) => {
-                // Trailers are dropped: HTTP/1.1 backends do not expect any, and they could carry anything.
-                let Ok(data) = frame.into_data() else { return Poll::Ready(None) };
+                let data = match frame.into_data() {
+                    Ok(data) => data,
+                    Err(frame) => return Poll::Ready(self.trailers.then(|| passed(frame)).flatten().map(Ok)),
+                };
                 let length = data.len() as u64;
                 if length > self.room {
                     return self.fail(BodyFailure::TooLarge, io::Error::other("the body is longer than permitted"));
@@ -185,14 +198,32 @@ impl Drop for RequestBody {
     }
 }
 
-/// A backend's answer while it streams. Dropping it before its end closes the connection to the backend.
+/// The trailers in a frame, without those that must not be.
+fn passed(frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+    let mut fields = frame.into_trailers().ok()?;
+    trailers(&mut fields);
+    Some(Frame::trailers(fields))
+}
+
+/// A backend's answer while it streams. Dropping it before its end closes the connection to the backend, or resets the
+/// stream if it is HTTP/2's.
 #[derive(Debug)]
 pub(crate) struct Answering {
     pub(crate) body: Incoming,
     pub(crate) sender: Pooled,
+    /// Whether its trailers are passed on.
+    pub(crate) trailers: bool,
+    /// A place among the requests under way at its target.
+    pub(crate) _under_way: Option<Slot>,
 }
 
 impl Answering {
+    /// Whether nothing comes any more that the client will have.
+    fn is_over(&self) -> bool {
+        // An HTTP/2 backend may say that this was all only after the last byte that it had announced.
+        self.body.is_end_stream() || (!self.trailers && self.body.size_hint().exact() == Some(0))
+    }
+
     /// The answer has ended: the connection to the backend can serve another request.
     fn complete(self) {
         self.sender.give_back();
@@ -223,7 +254,7 @@ impl ResponseBody {
 
     pub(crate) fn streamed(answering: Answering, mut exchange: Exchange) -> Self {
         let hint = answering.body.size_hint();
-        if answering.body.is_end_stream() {
+        if answering.is_over() {
             exchange.ended = Ended::Complete;
             answering.complete();
             return Self { content: Content::Whole(Bytes::new()), exchange };
@@ -243,11 +274,14 @@ impl ResponseBody {
         loop {
             match ready!(Pin::new(&mut answering.body).poll_frame(cx)) {
                 Some(Ok(frame)) => {
-                    // Trailers are dropped: the client did not ask for them.
-                    let Ok(data) = frame.into_data() else { continue };
+                    let data = match frame.into_data() {
+                        Ok(data) => data,
+                        Err(frame) if answering.trailers => return Poll::Ready(passed(frame).map(Ok)),
+                        Err(_) => continue,
+                    };
                     *bytes_out += data.len() as u64;
                     // hyper does not ask again once a declared length is met.
-                    if answering.body.is_end_stream() {
+                    if answering.is_over() {
                         *ended = Ended::Complete;
                         slot.take().into_iter().for_each(Answering::complete);
                     }

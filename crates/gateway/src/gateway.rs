@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::compile::Lasting;
 use crate::snapshot::{ListenKey, Snapshot};
 use crate::stats::{Stats, WorkerStats};
+use crate::upstream::{Probers, TargetReport};
 use crate::worker::{Command, WorkerHandle};
 
 /// A running gateway.
@@ -30,6 +31,7 @@ pub struct Gateway {
     shared: Arc<Shared>,
     lasting: Lasting,
     workers: Vec<WorkerHandle>,
+    probers: Probers,
     /// The addresses listened on, and the address that the kernel made of each.
     listening: HashMap<ListenKey, SocketAddr>,
     access_log: AccessLog,
@@ -74,7 +76,7 @@ pub enum ApplyError {
 }
 
 impl Gateway {
-    /// Starts serving `model`.
+    /// Starts serving `model`. Health checks run on the runtime that this is called on.
     ///
     /// # Errors
     /// See [`ApplyError`]; then nothing is left running.
@@ -89,6 +91,8 @@ impl Gateway {
 
         let first = Arc::new(Snapshot::compile(model, &mut lasting, &stats, clock.now()));
         stats.snapshot.store(first.number, Ordering::Relaxed);
+        let mut probers = Probers::default();
+        probers.follow(lasting.checks());
         let shared = Arc::new(Shared {
             snapshot: Arc::new(ArcSwap::new(first)),
             stats,
@@ -107,6 +111,7 @@ impl Gateway {
             shared,
             lasting,
             workers,
+            probers,
             listening: HashMap::new(),
             access_log: model.log.access.clone(),
             log,
@@ -129,6 +134,8 @@ impl Gateway {
         let next = Arc::new(Snapshot::compile(model, &mut self.lasting, stats, clock.now()));
         stats.snapshot.store(next.number, Ordering::Relaxed);
         stats.reloads_applied.fetch_add(1, Ordering::Relaxed);
+        // Before a request meets them: a target that is to be probed is not fit until it was.
+        self.probers.follow(self.lasting.checks());
         self.log.switch(sink);
         self.access_log = model.log.access.clone();
 
@@ -159,6 +166,11 @@ impl Gateway {
     #[must_use]
     pub fn addresses_of(&self, listener: &Listener) -> Vec<SocketAddr> {
         ListenKey::of(listener).filter_map(|key| self.listening.get(&key).copied()).collect()
+    }
+
+    /// The targets of all upstreams as they are now, in no order.
+    pub fn targets(&self) -> impl Iterator<Item = TargetReport> {
+        self.lasting.targets().map(|target| target.report())
     }
 
     /// What it counts.

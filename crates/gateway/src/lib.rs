@@ -32,9 +32,11 @@ mod request;
 mod router;
 mod snapshot;
 mod stats;
+mod upstream;
 mod worker;
 
 pub use examples::failed_examples;
 pub use gateway::{ApplyError, Gateway};
 pub use rejection::Reason;
 pub use stats::Stats;
+pub use upstream::{TargetReport, TargetState};

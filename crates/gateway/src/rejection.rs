@@ -1,5 +1,7 @@
 //! Why a request was not served, and the one place that turns reasons into answers.
 
+use std::fmt;
+
 use bytes::Bytes;
 use gatepost_config::path::PathError;
 use gatepost_meter::{Exceeded, Law};
@@ -254,6 +256,16 @@ impl Rejection {
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response
+    }
+}
+
+impl fmt::Display for Rejection {
+    /// As operators read it: the detail, else the reason.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.detail() {
+            Some(detail) => out.write_str(&detail),
+            None => out.write_str(self.reason().name()),
+        }
     }
 }
 

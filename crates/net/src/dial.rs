@@ -82,14 +82,16 @@ impl Destination {
     /// most.
     pub async fn connect(&self) -> Result<TcpStream, DialError> {
         let addresses = self.addresses().await?;
-        let mut permitted = addresses.iter().filter(|address| self.permits(address.ip())).peekable();
-        if let (None, Some(first)) = (permitted.peek(), addresses.first()) {
+        // Gathered before anything is waited for: health checks connect from tasks that may change threads.
+        let permitted: Vec<SocketAddr> =
+            addresses.iter().copied().filter(|address| self.permits(address.ip())).collect();
+        if let (true, Some(first)) = (permitted.is_empty(), addresses.first()) {
             let address = fold(first.ip());
             let class = AddressClass::of(address);
             return Err(DialError::Fenced { host: self.host.clone(), address, class });
         }
         let mut failure = self.no_address();
-        for &address in permitted {
+        for address in permitted {
             match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => return Ok(stream),
                 Ok(Err(source)) => failure = DialError::Connect { address, source },

@@ -1,7 +1,8 @@
 //! For tests only: gateways, scripted origins and raw clients on loopback.
 //!
 //! Nothing here imitates the gateway or leaves a socket out: a [`TestGateway`] is a whole gateway, an [`Origin`] a TCP
-//! server that follows a [`Script`] byte by byte, a [`Raw`] a client that sends exactly what it is given, and a
+//! server that follows a [`Script`] byte by byte, an [`Http2Origin`] one
+//! that speaks HTTP/2, a [`Raw`] a client that sends exactly what it is given, and a
 //! [`Process`] the real program. Ports are chosen by the kernel. Whatever waits does so for a condition, with a
 //! deadline, and panics with what it saw instead.
 
@@ -9,12 +10,14 @@
 
 mod eventually;
 mod gateway;
+mod http2_origin;
 mod origin;
 mod process;
 mod raw;
 
 pub use eventually::{PATIENCE, eventually};
 pub use gateway::TestGateway;
+pub use http2_origin::{Answer, Http2Origin, Http2Request};
 pub use origin::{Origin, Received, Script, pattern};
 pub use process::Process;
 pub use raw::{Raw, Response};

@@ -1,0 +1,117 @@
+//! New connections to backends, and HTTP on them.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use gatepost_config::model::HttpVersion;
+use hyper::client::conn::{http1, http2};
+use hyper::rt::Executor;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::spawn_local;
+
+use crate::forward::pool::multiplex::{self, MOST_STREAMS, Turn};
+use crate::forward::pool::{Pooled, Pools, Sender};
+use crate::io::Gathering;
+use crate::rejection::{BadUpstream, Rejection};
+use crate::upstream::Target;
+
+/// The longest response head that is accepted from a backend, in bytes.
+const RESPONSE_HEAD: usize = 64 * 1024;
+
+/// What a backend may send of one answer before its client has taken it, in bytes …
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// … and of all answers on one connection.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// What is held of one request's body that its backend does not take, in bytes.
+const SEND_BUFFER: usize = 128 * 1024;
+
+/// While requests wait for a silent backend, it is asked so often whether it is there, …
+const PING_EVERY: Duration = Duration::from_secs(10);
+/// … and given up with all of them after this long: a lost connection would fail every request sent on it.
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connection to `target` for one request: a new one, or a place on one that others have made.
+pub(super) async fn connection(pools: &Rc<Pools>, target: &Target) -> Result<Pooled, Rejection> {
+    if target.http == HttpVersion::One {
+        let stream = target.connect().await.map_err(Rejection::Dial)?;
+        let sender = http1(Gathering(stream)).await?;
+        return Ok(pools.adopt(target.id, sender));
+    }
+    let lead = match pools.multiplexed.turn(target.id).await {
+        Turn::Take(stream) => return Ok(Pooled::Shared(stream)),
+        Turn::Lead(lead) => Some(lead),
+        Turn::Alone => None,
+    };
+    let stream = target.connect().await.map_err(Rejection::Dial)?;
+    let (sender, permitted) = http2(stream).await?;
+    let stream = pools.multiplexed.adopt(target.id, sender, permitted);
+    if let Some(lead) = lead {
+        lead.succeed();
+    }
+    Ok(Pooled::Shared(stream))
+}
+
+async fn http1<S>(stream: S) -> Result<Sender, Rejection>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let (sender, driver) = http1::Builder::new()
+        .max_header_size(RESPONSE_HEAD)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| Rejection::BadUpstream(BadUpstream::Http(error)))?;
+    spawn_local(async move { tell_end(driver.await) });
+    Ok(sender)
+}
+
+/// The sender, and how many requests at once its backend permits.
+async fn http2<S>(stream: S) -> Result<(multiplex::Sender, Rc<Cell<usize>>), Rejection>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let (sender, driver) = http2::Builder::new(OnThisThread)
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_header_list_size(RESPONSE_HEAD as u32)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| Rejection::BadUpstream(BadUpstream::Http(error)))?;
+    let permitted = Rc::new(Cell::new(MOST_STREAMS));
+    let told = Rc::clone(&permitted);
+    spawn_local(async move {
+        let mut driver = pin!(driver);
+        let driven = poll_fn(|cx| {
+            let polled = driver.as_mut().poll(cx);
+            told.set(driver.current_max_send_streams());
+            polled
+        });
+        tell_end(driven.await);
+    });
+    Ok((sender, permitted))
+}
+
+/// Whoever waits for the answer learns of the failure; this only ends with it.
+fn tell_end(ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection to a backend ended");
+    }
+}
+
+/// Runs what HTTP/2 needs beside the connection on the worker's own thread.
+#[derive(Debug, Clone)]
+struct OnThisThread;
+
+impl<F: Future<Output = ()> + 'static> Executor<F> for OnThisThread {
+    fn execute(&self, future: F) {
+        spawn_local(future);
+    }
+}

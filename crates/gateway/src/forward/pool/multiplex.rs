@@ -1,0 +1,192 @@
+//! HTTP/2 connections to backends. Each serves many requests at once.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http2};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::body::RequestBody;
+
+/// What sends requests on one HTTP/2 connection to a backend.
+pub(crate) type Sender = http2::SendRequest<RequestBody>;
+
+/// The HTTP/2 connections of a worker, by target.
+#[derive(Debug, Default)]
+pub(crate) struct Multiplexed(RefCell<HashMap<u64, Connections>>);
+
+/// The connections to one target.
+#[derive(Debug, Default)]
+struct Connections {
+    open: Vec<Rc<Shared>>,
+    /// Somebody is making another one.
+    dialing: Option<Rc<Dialing>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    sender: Sender,
+    /// Requests under way.
+    streams: Cell<usize>,
+    /// How many the backend permits.
+    permitted: Rc<Cell<usize>>,
+    last_used: Cell<Instant>,
+}
+
+/// A request's place on a connection, until its answer has ended.
+#[derive(Debug)]
+pub(crate) struct Stream(Rc<Shared>);
+
+/// A connection being made.
+#[derive(Debug, Default)]
+struct Dialing {
+    over: Notify,
+    failed: Cell<bool>,
+}
+
+/// The right to make a connection that others wait for. Dropped without one, it has failed.
+#[derive(Debug)]
+pub(crate) struct Lead<'p> {
+    pools: &'p Multiplexed,
+    target: u64,
+    dialing: Rc<Dialing>,
+}
+
+/// What to do for want of a connection with room.
+#[derive(Debug)]
+pub(crate) enum Turn<'p> {
+    /// There is one now.
+    Take(Stream),
+    /// Make one, for others too.
+    Lead(Lead<'p>),
+    /// Make one: who tried just now has failed, and one after the other would take too long.
+    Alone,
+}
+
+/// Requests at once on one connection, at most, whatever the backend permits: beyond that more connections serve better.
+pub(crate) const MOST_STREAMS: usize = 100;
+
+/// Connections to one target from one worker, beyond which requests wait for room on those.
+const MOST_CONNECTIONS: usize = 8;
+
+/// How long a connection may go unused. It costs its backend little, and HTTP/2 says before it closes.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+impl Multiplexed {
+    /// A place on a connection to `target`, if there is room on one or there are enough of them.
+    pub(crate) fn take(&self, target: u64) -> Option<Stream> {
+        let all = self.0.borrow();
+        let connections = all.get(&target)?;
+        let open = || connections.open.iter().filter(|connection| !connection.sender.is_closed());
+        let with_room = open().find(|connection| connection.has_room());
+        let enough = || {
+            let least = open().min_by_key(|connection| connection.streams.get());
+            least.filter(|_| open().count() >= MOST_CONNECTIONS)
+        };
+        with_room.or_else(enough).map(Stream::on)
+    }
+
+    /// A place on a connection, or whose turn it is to make one. Waits for somebody who makes one already.
+    pub(crate) async fn turn(&self, target: u64) -> Turn<'_> {
+        loop {
+            if let Some(stream) = self.take(target) {
+                return Turn::Take(stream);
+            }
+            let Some(dialing) = self.dialing(target) else {
+                return Turn::Lead(self.lead(target));
+            };
+            dialing.over.notified().await;
+            if dialing.failed.get() {
+                return Turn::Alone;
+            }
+        }
+    }
+
+    /// A place on a new connection, on which others find places from now on.
+    pub(crate) fn adopt(&self, target: u64, sender: Sender, permitted: Rc<Cell<usize>>) -> Stream {
+        let last_used = Cell::new(Instant::now());
+        let shared = Rc::new(Shared { sender, streams: Cell::new(0), permitted, last_used });
+        let stream = Stream::on(&shared);
+        self.0.borrow_mut().entry(target).or_default().open.push(shared);
+        stream
+    }
+
+    /// Lets go of what is closed, or was not used for long.
+    pub(crate) fn sweep(&self, now: Instant) {
+        let oldest = now.checked_sub(IDLE_TIMEOUT);
+        self.0.borrow_mut().retain(|_, connections| {
+            connections.open.retain(|connection| {
+                let used =
+                    connection.streams.get() > 0 || oldest.is_none_or(|oldest| connection.last_used.get() > oldest);
+                used && !connection.sender.is_closed()
+            });
+            !connections.open.is_empty() || connections.dialing.is_some()
+        });
+    }
+
+    /// No request is sent on the connection of this stream any more.
+    pub(crate) fn retire(&self, target: u64, stream: &Stream) {
+        if let Some(connections) = self.0.borrow_mut().get_mut(&target) {
+            connections.open.retain(|connection| !Rc::ptr_eq(connection, &stream.0));
+        }
+    }
+
+    fn dialing(&self, target: u64) -> Option<Rc<Dialing>> {
+        self.0.borrow().get(&target)?.dialing.clone()
+    }
+
+    fn lead(&self, target: u64) -> Lead<'_> {
+        let dialing = Rc::<Dialing>::default();
+        dialing.failed.set(true);
+        self.0.borrow_mut().entry(target).or_default().dialing = Some(Rc::clone(&dialing));
+        Lead { pools: self, target, dialing }
+    }
+}
+
+impl Lead<'_> {
+    /// A connection was made and adopted.
+    pub(crate) fn succeed(self) {
+        self.dialing.failed.set(false);
+    }
+}
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        if let Some(connections) = self.pools.0.borrow_mut().get_mut(&self.target) {
+            connections.dialing = None;
+        }
+        self.dialing.over.notify_waiters();
+    }
+}
+
+impl Shared {
+    fn has_room(&self) -> bool {
+        self.streams.get() < self.permitted.get().min(MOST_STREAMS)
+    }
+}
+
+impl Stream {
+    fn on(connection: &Rc<Shared>) -> Self {
+        connection.streams.update(|streams| streams + 1);
+        Self(Rc::clone(connection))
+    }
+
+    pub(super) async fn send(
+        &self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
+        self.0.sender.clone().try_send_request(request).await
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.0.streams.update(|streams| streams.saturating_sub(1));
+        self.0.last_used.set(Instant::now());
+    }
+}
