@@ -276,7 +276,12 @@ impl ResponseBody {
                 Some(Ok(frame)) => {
                     let data = match frame.into_data() {
                         Ok(data) => data,
-                        Err(frame) if answering.trailers => return Poll::Ready(passed(frame).map(Ok)),
+                        Err(frame) if answering.trailers => {
+                            // Nothing comes after them, and hyper does not ask.
+                            *ended = Ended::Complete;
+                            slot.take().into_iter().for_each(Answering::complete);
+                            return Poll::Ready(passed(frame).map(Ok));
+                        }
                         Err(_) => continue,
                     };
                     *bytes_out += data.len() as u64;

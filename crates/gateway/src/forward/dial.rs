@@ -1,9 +1,10 @@
 //! New connections to backends, and HTTP on them.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use gatepost_config::model::HttpVersion;
@@ -13,7 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::spawn_local;
 
-use crate::forward::pool::multiplex::{self, MOST_STREAMS, Turn};
+use crate::forward::pool::multiplex::{self, BEFORE_TOLD, Permitted, Turn};
 use crate::forward::pool::{Pooled, Pools, Sender};
 use crate::io::Gathering;
 use crate::rejection::{BadUpstream, Rejection};
@@ -70,12 +71,13 @@ where
 }
 
 /// The sender, and how many requests at once its backend permits.
-async fn http2<S>(stream: S) -> Result<(multiplex::Sender, Rc<Cell<usize>>), Rejection>
+async fn http2<S>(stream: S) -> Result<(multiplex::Sender, Permitted), Rejection>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let (sender, driver) = http2::Builder::new(OnThisThread)
         .timer(TokioTimer::new())
+        .initial_max_send_streams(BEFORE_TOLD)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
@@ -85,17 +87,20 @@ where
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| Rejection::BadUpstream(BadUpstream::Http(error)))?;
-    let permitted = Rc::new(Cell::new(MOST_STREAMS));
-    let told = Rc::clone(&permitted);
+    // Both who drives the connection and who looks for room on one look at it, each for a moment.
+    let driver = Rc::new(RefCell::new(Some(driver)));
+    let looked_at = Rc::clone(&driver);
+    let permitted = move || looked_at.borrow().as_ref().map_or(0, |driver| driver.current_max_send_streams());
     spawn_local(async move {
-        let mut driver = pin!(driver);
-        let driven = poll_fn(|cx| {
-            let polled = driver.as_mut().poll(cx);
-            told.set(driver.current_max_send_streams());
-            polled
+        let ended = poll_fn(|cx| match driver.borrow_mut().as_mut() {
+            Some(driver) => Pin::new(driver).poll(cx),
+            None => Poll::Ready(Ok(())),
         });
-        tell_end(driven.await);
+        tell_end(ended.await);
+        // Its socket is closed with the last request on it.
+        drop(driver.take());
     });
+    let permitted = Permitted(Box::new(permitted));
     Ok((sender, permitted))
 }
 

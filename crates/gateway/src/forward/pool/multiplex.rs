@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -33,10 +34,14 @@ struct Shared {
     sender: Sender,
     /// Requests under way.
     streams: Cell<usize>,
-    /// How many the backend permits.
-    permitted: Rc<Cell<usize>>,
+    permitted: Permitted,
+    /// Whether an answer has come, and so what the backend permits.
+    answered: Cell<bool>,
     last_used: Cell<Instant>,
 }
+
+/// How many requests at once the backend permits, [`BEFORE_TOLD`] until it has told.
+pub(crate) struct Permitted(pub(crate) Box<dyn Fn() -> usize>);
 
 /// A request's place on a connection, until its answer has ended.
 #[derive(Debug)]
@@ -70,6 +75,10 @@ pub(crate) enum Turn<'p> {
 
 /// Requests at once on one connection, at most, whatever the backend permits: beyond that more connections serve better.
 pub(crate) const MOST_STREAMS: usize = 100;
+
+/// Requests at once before the backend has told how many it permits. One more might be refused; so it waits for the
+/// word, which comes with the first bytes.
+pub(crate) const BEFORE_TOLD: usize = 1;
 
 /// Connections to one target from one worker, beyond which requests wait for room on those.
 const MOST_CONNECTIONS: usize = 8;
@@ -108,9 +117,10 @@ impl Multiplexed {
     }
 
     /// A place on a new connection, on which others find places from now on.
-    pub(crate) fn adopt(&self, target: u64, sender: Sender, permitted: Rc<Cell<usize>>) -> Stream {
+    pub(crate) fn adopt(&self, target: u64, sender: Sender, permitted: Permitted) -> Stream {
         let last_used = Cell::new(Instant::now());
-        let shared = Rc::new(Shared { sender, streams: Cell::new(0), permitted, last_used });
+        let shared =
+            Rc::new(Shared { sender, streams: Cell::new(0), permitted, answered: Cell::new(false), last_used });
         let stream = Stream::on(&shared);
         self.0.borrow_mut().entry(target).or_default().open.push(shared);
         stream
@@ -166,7 +176,9 @@ impl Drop for Lead<'_> {
 
 impl Shared {
     fn has_room(&self) -> bool {
-        self.streams.get() < self.permitted.get().min(MOST_STREAMS)
+        let permitted = (self.permitted.0)();
+        let told = self.answered.get() || permitted != BEFORE_TOLD;
+        self.streams.get() < if told { permitted.min(MOST_STREAMS) } else { MOST_STREAMS }
     }
 }
 
@@ -180,7 +192,15 @@ impl Stream {
         &self,
         request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
-        self.0.sender.clone().try_send_request(request).await
+        let outcome = self.0.sender.clone().try_send_request(request).await;
+        self.0.answered.set(true);
+        outcome
+    }
+}
+
+impl fmt::Debug for Permitted {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (self.0)().fmt(out)
     }
 }
 
