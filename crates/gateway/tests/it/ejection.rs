@@ -9,9 +9,11 @@ use gatepost_testkit::{Origin, Raw, Script, TestGateway, eventually};
 
 use crate::setup::{SOON, Setup, client};
 
+const TWO: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
+
 /// After two failures in a row.
 fn eject(pause: Duration) -> impl Fn(&mut Upstream) {
-    move |upstream| upstream.eject = Some(Eject { after: NonZeroU32::new(2).unwrap(), pause })
+    move |upstream| upstream.eject = Some(Eject { after: TWO, pause })
 }
 
 const LONG: Duration = Duration::from_secs(600);

@@ -12,6 +12,8 @@ use tokio::net::TcpSocket;
 
 use crate::setup::{SOON, Setup, change_upstreams, client};
 
+const TWO: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
+
 /// Twenty times a second; two in a row change the state.
 fn checks() -> Health {
     Health {
@@ -20,8 +22,8 @@ fn checks() -> Health {
         codes: vec![200..=299],
         every: Duration::from_millis(50),
         timeout: Duration::from_secs(5),
-        healthy: NonZeroU32::new(2).unwrap(),
-        unhealthy: NonZeroU32::new(2).unwrap(),
+        healthy: TWO,
+        unhealthy: TWO,
     }
 }
 
