@@ -7,10 +7,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use gatepost_config::model::{self, Model};
 use gatepost_meter::{Bucket, Law, Nanos, Slots};
+use gatepost_net::tls::{Alpn, ClientTls, TlsError};
 use gatepost_net::{Destination, Fence, Host, PrefixSet};
-use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue};
 
+use crate::gateway::ApplyError;
 use crate::log_line::route_fields;
 use crate::router::Router;
 use crate::snapshot::{
@@ -18,7 +19,7 @@ use crate::snapshot::{
     Snapshot,
 };
 use crate::stats::Stats;
-use crate::upstream::{Check, Common, Condition, Target, Upstream, target_hash};
+use crate::upstream::{Check, Common, Condition, Security, Target, Upstream, target_hash};
 
 /// What outlives a snapshot, under names that a reload does not change.
 #[derive(Debug, Default)]
@@ -27,6 +28,7 @@ pub(crate) struct Lasting {
     buckets: HashMap<MeterName, Arc<Bucket>>,
     slots: HashMap<(Arc<str>, Arc<str>), Arc<Slots>>,
     targets: HashMap<TargetName, Arc<Target>>,
+    clients: HashMap<ClientName, ClientTls>,
     next_target: u64,
     upstreams: HashMap<Arc<str>, Arc<Common>>,
     /// The targets that the model has probed.
@@ -50,6 +52,19 @@ struct TargetName {
     networks: Option<Vec<ipnet::IpNet>>,
     http: model::HttpVersion,
     ca: Option<Arc<[u8]>>,
+}
+
+/// What the TLS to targets is known by: the authorities, and what is spoken inside.
+type ClientName = (Option<Arc<[u8]>>, model::HttpVersion);
+
+/// Finds out whether the authorities of every upstream with `https` targets can be used.
+///
+/// # Errors
+/// [`ApplyError::Authorities`], as [`Gateway::apply`] would say.
+///
+/// [`Gateway::apply`]: crate::Gateway::apply
+pub fn check_authorities(model: &Model) -> Result<(), ApplyError> {
+    Lasting::default().prepare(model)
 }
 
 /// One compilation.
@@ -95,6 +110,34 @@ impl Snapshot {
 }
 
 impl Lasting {
+    /// Makes what may fail, before anything that counts is touched: the TLS to targets.
+    pub(crate) fn prepare(&mut self, model: &Model) -> Result<(), ApplyError> {
+        for route in model.apis.iter().flat_map(|api| &api.routes) {
+            if let model::Action::Forward(model::Forward { upstream, .. }) = &route.action
+                && upstream.targets.iter().any(|target| target.tls)
+            {
+                let failed = |source| ApplyError::Authorities { upstream: upstream_name(upstream), source };
+                self.client(upstream).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The TLS to the targets of an upstream; the same as before, with its sessions, if nothing has changed.
+    fn client(&mut self, upstream: &model::Upstream) -> Result<ClientTls, TlsError> {
+        let name = (upstream.ca.clone(), upstream.http);
+        if let Some(known) = self.clients.get(&name) {
+            return Ok(known.clone());
+        }
+        let alpn = match upstream.http {
+            model::HttpVersion::One => Alpn::Http1,
+            model::HttpVersion::Two => Alpn::Http2,
+        };
+        let made = ClientTls::new(upstream.ca.as_deref(), alpn)?;
+        self.clients.insert(name, made.clone());
+        Ok(made)
+    }
+
     /// The targets that the model compiled last has probed.
     pub(crate) fn checks(&self) -> &[Check] {
         &self.checks
@@ -278,12 +321,16 @@ impl Compiler<'_> {
         if let Some(known) = self.lasting.targets.get(&name) {
             return Arc::clone(known);
         }
+        let security = match target.tls {
+            false => Security::Open,
+            true => self.lasting.client(upstream).map_or(Security::Unusable, Security::Tls),
+        };
         self.lasting.next_target += 1;
         let url: Arc<str> = url(target).into();
         let made = Arc::new(Target {
             id: self.lasting.next_target,
             destination: destination(target, upstream.networks.as_ref()),
-            scheme: scheme(target),
+            security,
             http: upstream.http,
             host: own_host(target),
             label: format!("{}:{}", host_text(target), target.port).into(),
@@ -302,6 +349,8 @@ impl Compiler<'_> {
         lasting.buckets.retain(|name, bucket| used_buckets.contains(name) || !bucket.is_full(*now));
         lasting.slots.retain(|_, slots| Arc::strong_count(slots) > 1);
         lasting.targets.retain(|name, _| used_targets.contains(name));
+        let used_clients: HashSet<_> = used_targets.iter().map(|name| (name.ca.clone(), name.http)).collect();
+        lasting.clients.retain(|name, _| used_clients.contains(name));
         lasting.upstreams.retain(|_, common| Arc::strong_count(common) > 1);
         stats.follow(lasting.targets.values());
     }
@@ -329,12 +378,9 @@ fn upstream_name(upstream: &model::Upstream) -> Arc<str> {
     }
 }
 
-fn scheme(target: &model::Target) -> Scheme {
-    if target.tls { Scheme::HTTPS } else { Scheme::HTTP }
-}
-
 fn url(target: &model::Target) -> String {
-    format!("{}://{}:{}", scheme(target), host_text(target), target.port)
+    let scheme = if target.tls { "https" } else { "http" };
+    format!("{scheme}://{}:{}", host_text(target), target.port)
 }
 
 /// The target's own `Host`: with its port, unless it is the scheme's.

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use gatepost_config::model::{AccessLog, Listener, Model};
+use gatepost_net::tls::TlsError;
 use gatepost_net::{BindError, bind, ensure_free};
 use thiserror::Error;
 use tokio::sync::mpsc::error::TrySendError;
@@ -70,6 +71,14 @@ pub enum ApplyError {
         /// Why not.
         source: io::Error,
     },
+    /// The authorities that an upstream's targets are checked against cannot be used.
+    #[error("the `ca` of upstream {upstream} cannot be used: {source}")]
+    Authorities {
+        /// The upstream's name, or the URLs of its targets when it was written in place.
+        upstream: Arc<str>,
+        /// Why not.
+        source: TlsError,
+    },
     /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
@@ -86,6 +95,7 @@ impl Gateway {
         let sink = open_log(&model.log.access)?;
         let log = LogWriter::start(sink, Arc::clone(&stats)).map_err(ApplyError::Thread)?;
         let mut lasting = Lasting::default();
+        lasting.prepare(model)?;
         let count = worker_count(model);
         let sockets = bind_all(model, &HashMap::new(), count)?;
 
@@ -129,6 +139,7 @@ impl Gateway {
     pub async fn apply(&mut self, model: &Model) -> Result<(), ApplyError> {
         let sockets = bind_all(model, &self.listening, self.workers.len()).inspect_err(|_| self.refused())?;
         let sink = open_log(&model.log.access).inspect_err(|_| self.refused())?;
+        self.lasting.prepare(model).inspect_err(|_| self.refused())?;
 
         let Shared { stats, clock, .. } = &*self.shared;
         let next = Arc::new(Snapshot::compile(model, &mut self.lasting, stats, clock.now()));

@@ -35,6 +35,7 @@ mod stats;
 mod upstream;
 mod worker;
 
+pub use compile::check_authorities;
 pub use examples::failed_examples;
 pub use gateway::{ApplyError, Gateway};
 pub use rejection::Reason;

@@ -10,6 +10,8 @@ use http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use thiserror::Error;
 
+use crate::upstream::ConnectError;
+
 /// A request that is not served: every reason there is.
 #[derive(Debug)]
 pub(crate) enum Rejection {
@@ -37,7 +39,7 @@ pub(crate) enum Rejection {
     /// The body ended early or its chunks make no sense.
     BodyBroken,
     /// No target could be connected to.
-    Dial(DialError),
+    Dial(ConnectError),
     /// The target hung up or answered nonsense.
     BadUpstream(BadUpstream),
     /// The target did not answer in time.
@@ -109,7 +111,7 @@ pub enum Reason {
     BodyStalled,
     /// Admitted, then failed: the body makes no sense.
     BodyBroken,
-    /// Admitted, then failed: no target could be connected to.
+    /// Admitted, then failed: no target could be connected to, or none could prove that it is who it should be.
     Unreachable,
     /// Admitted, then failed: the target lies outside `networks`.
     Fenced,
@@ -179,7 +181,7 @@ impl Rejection {
             Self::Throttled(_) => Reason::Throttled,
             Self::BodyStalled => Reason::BodyStalled,
             Self::BodyBroken => Reason::BodyBroken,
-            Self::Dial(DialError::Fenced { .. }) => Reason::Fenced,
+            Self::Dial(ConnectError::Dial(DialError::Fenced { .. })) => Reason::Fenced,
             Self::Dial(_) => Reason::Unreachable,
             Self::BadUpstream(_) => Reason::BadUpstream,
             Self::UpstreamTimeout => Reason::UpstreamTimeout,

@@ -13,11 +13,13 @@
 mod budget;
 mod condition;
 mod probe;
+mod wire;
 
 pub(crate) use budget::Budget;
 pub(crate) use condition::Condition;
 pub use condition::TargetState;
 pub(crate) use probe::{Check, Probers};
+pub(crate) use wire::{ConnectError, Security, Wire};
 
 use std::fmt;
 use std::net::IpAddr;
@@ -27,10 +29,9 @@ use std::time::SystemTime;
 
 use gatepost_config::model::{Balance, Eject, HttpVersion};
 use gatepost_meter::{Slot, Slots};
-use gatepost_net::{Destination, DialError};
+use gatepost_net::Destination;
 use http::HeaderValue;
 use http::uri::Scheme;
-use tokio::net::TcpStream;
 
 use crate::clock::Clock;
 
@@ -65,7 +66,7 @@ pub(crate) struct Target {
     /// Unique in this run of the gateway, the same as long as the destination is.
     pub(crate) id: u64,
     pub(crate) destination: Destination,
-    pub(crate) scheme: Scheme,
+    pub(crate) security: Security,
     pub(crate) http: HttpVersion,
     /// What its own `Host` is.
     pub(crate) host: HeaderValue,
@@ -214,12 +215,12 @@ impl Common {
 }
 
 impl Target {
-    /// A new connection. The one place where targets are dialled, by requests and by probes.
-    pub(crate) async fn connect(&self) -> Result<TcpStream, DialError> {
-        let stream = self.destination.connect().await?;
-        // Small writes must not wait for acknowledgements; without it things are only slower.
-        let _ = stream.set_nodelay(true);
-        Ok(stream)
+    /// The scheme of requests to it.
+    pub(crate) fn scheme(&self) -> Scheme {
+        match self.security {
+            Security::Open => Scheme::HTTP,
+            Security::Tls(_) | Security::Unusable => Scheme::HTTPS,
+        }
     }
 
     /// As it is now.

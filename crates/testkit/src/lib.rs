@@ -15,6 +15,7 @@ mod http2_origin;
 mod origin;
 mod process;
 mod raw;
+mod tls_front;
 
 pub use authority::{Authority, Issued};
 pub use eventually::{PATIENCE, eventually};
@@ -24,3 +25,4 @@ pub use origin::{Origin, Received, Script, pattern};
 pub use process::Process;
 pub use raw::{Raw, Response};
 pub use serde_json::Value as Json;
+pub use tls_front::TlsFront;

@@ -16,9 +16,8 @@ use tokio::task::spawn_local;
 
 use crate::forward::pool::multiplex::{self, BEFORE_TOLD, Permitted, Turn};
 use crate::forward::pool::{Pooled, Pools, Sender};
-use crate::io::Gathering;
 use crate::rejection::{BadUpstream, Rejection};
-use crate::upstream::Target;
+use crate::upstream::{Target, Wire};
 
 /// The longest response head that is accepted from a backend, in bytes.
 const RESPONSE_HEAD: usize = 64 * 1024;
@@ -39,8 +38,10 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection to `target` for one request: a new one, or a place on one that others have made.
 pub(super) async fn connection(pools: &Rc<Pools>, target: &Target) -> Result<Pooled, Rejection> {
     if target.http == HttpVersion::One {
-        let stream = target.connect().await.map_err(Rejection::Dial)?;
-        let sender = http1(Gathering(stream)).await?;
+        let sender = match target.connect().await.map_err(Rejection::Dial)? {
+            Wire::Open(stream) => http1(stream).await?,
+            Wire::Tls(stream) => http1(stream).await?,
+        };
         return Ok(pools.adopt(target.id, sender));
     }
     let lead = match pools.multiplexed.turn(target.id).await {
@@ -48,8 +49,10 @@ pub(super) async fn connection(pools: &Rc<Pools>, target: &Target) -> Result<Poo
         Turn::Lead(lead) => Some(lead),
         Turn::Alone => None,
     };
-    let stream = target.connect().await.map_err(Rejection::Dial)?;
-    let (sender, permitted) = http2(stream).await?;
+    let (sender, permitted) = match target.connect().await.map_err(Rejection::Dial)? {
+        Wire::Open(stream) => http2(stream).await?,
+        Wire::Tls(stream) => http2(stream).await?,
+    };
     let stream = pools.multiplexed.adopt(target.id, sender, permitted);
     if let Some(lead) = lead {
         lead.succeed();

@@ -84,7 +84,7 @@ pub(super) fn address<B>(request: &mut Request<B>, forward: &Forward, target: &T
 fn absolute(uri: &Uri, authority: Option<Authority>, target: &Target) -> Uri {
     let authority = authority.or_else(|| Authority::try_from(target.host.as_bytes()).ok());
     let mut parts = http::uri::Parts::default();
-    parts.scheme = Some(target.scheme.clone());
+    parts.scheme = Some(target.scheme());
     parts.authority = authority;
     parts.path_and_query = Some(uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")));
     // A target's own host is an authority, so this is never the error.

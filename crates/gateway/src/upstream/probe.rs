@@ -10,17 +10,17 @@ use std::task::Poll;
 use std::time::Duration;
 
 use gatepost_config::model::{self, HttpVersion};
-use gatepost_net::DialError;
 use http::header::{ACCEPT, CONNECTION, HOST, USER_AGENT};
 use http::{HeaderValue, Request, StatusCode, Uri, Version};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use crate::upstream::Target;
 use crate::upstream::condition::Health;
+use crate::upstream::{ConnectError, Target, Wire};
 
 /// A target that is to be probed, and how.
 #[derive(Debug, Clone)]
@@ -46,7 +46,7 @@ struct Prober {
 #[derive(Debug, Error)]
 enum Bad {
     #[error(transparent)]
-    Dial(#[from] DialError),
+    Connect(#[from] ConnectError),
     #[error("no answer: {0}")]
     Http(#[from] hyper::Error),
     #[error("no answer within {0:?}")]
@@ -148,7 +148,19 @@ impl Tally {
 /// One probe on a connection of its own. Only the status counts; redirects are not followed, the body is not read.
 async fn probe(target: &Target, health: &model::Health) -> Result<(), Bad> {
     let request = request(target, health)?;
-    let io = TokioIo::new(target.connect().await?);
+    let status = match target.connect().await? {
+        Wire::Open(stream) => ask(target, request, stream).await?,
+        Wire::Tls(stream) => ask(target, request, stream).await?,
+    };
+    let expected = health.codes.iter().any(|codes| codes.contains(&status.as_u16()));
+    if expected { Ok(()) } else { Err(Bad::Status(status)) }
+}
+
+async fn ask<S>(target: &Target, request: Request<String>, stream: S) -> hyper::Result<StatusCode>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let io = TokioIo::new(stream);
     let answer = match target.http {
         HttpVersion::One => {
             let (mut sender, driver) = http1::Builder::new().max_header_size(HEAD).handshake(io).await?;
@@ -160,9 +172,7 @@ async fn probe(target: &Target, health: &model::Health) -> Result<(), Bad> {
             beside(driver, sender.send_request(request)).await?
         }
     };
-    let status = answer.status();
-    let expected = health.codes.iter().any(|codes| codes.contains(&status.as_u16()));
-    if expected { Ok(()) } else { Err(Bad::Status(status)) }
+    Ok(answer.status())
 }
 
 fn request(target: &Target, health: &model::Health) -> Result<Request<String>, http::Error> {
@@ -173,7 +183,7 @@ fn request(target: &Target, health: &model::Health) -> Result<Request<String>, h
             request = request.header(HOST, host).header(CONNECTION, "close");
         }
         HttpVersion::Two => {
-            let uri = Uri::builder().scheme(target.scheme.clone()).authority(host.as_bytes());
+            let uri = Uri::builder().scheme(target.scheme()).authority(host.as_bytes());
             request = request.version(Version::HTTP_2).uri(uri.path_and_query(&*health.path).build()?);
         }
     }

@@ -10,6 +10,7 @@ mod drain;
 mod ejection;
 mod health;
 mod http2_backends;
+mod https_backends;
 mod limits;
 mod max_body;
 mod one_form;
