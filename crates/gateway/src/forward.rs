@@ -209,7 +209,8 @@ impl<'a> Attempts<'a> {
         let on_waiting = waiting.is_some();
         let mut pooled = match waiting {
             Some(pooled) => pooled,
-            None => match dial::connection(pools, target).await {
+            // In a box of its own: room for a handshake would be made with every request.
+            None => match Box::pin(dial::connection(pools, target)).await {
                 Ok(pooled) => pooled,
                 Err(why) => return Err(Failed { why, request: Some(request), on_waiting: false }),
             },

@@ -127,6 +127,9 @@ impl Upstream {
         common: Arc<Common>,
     ) -> Self {
         let eject = eject.filter(|_| targets.len() > 1);
+        if eject.is_none() {
+            targets.iter().for_each(|target| target.condition.pardon());
+        }
         Self { targets, balance, eject, http, common }
     }
 
@@ -316,4 +319,24 @@ fn mix(number: u64) -> u64 {
     let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     mixed ^ (mixed >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_of_one_ipv6_network_are_one_client() {
+        let hash = |address: &str| client_hash(address.parse().unwrap());
+        assert_eq!(hash("2001:db8:1:2::1"), hash("2001:db8:1:2:ffff::9"));
+        assert_ne!(hash("2001:db8:1:2::1"), hash("2001:db8:1:3::1"));
+        assert_ne!(hash("192.0.2.1"), hash("192.0.2.2"));
+    }
+
+    #[test]
+    fn a_target_is_the_same_to_clients_in_every_run() {
+        assert_eq!(target_hash("http://10.0.0.1:8080"), target_hash("http://10.0.0.1:8080"));
+        assert_eq!(target_hash(""), mix(0xCBF2_9CE4_8422_2325));
+        assert_ne!(target_hash("http://10.0.0.1:8080"), target_hash("http://10.0.0.2:8080"));
+    }
 }

@@ -142,6 +142,13 @@ impl Condition {
         }
     }
 
+    /// Targets of its upstream are not ejected any more.
+    pub(super) fn pardon(&self) {
+        self.failures.store(0, Ordering::Relaxed);
+        self.pause_ends.store(0, Ordering::Relaxed);
+        self.past().ejections_in_row = 0;
+    }
+
     /// A request failed, which ejects the target if enough did in a row, or if it was `on_trial`.
     pub(super) fn note_failure(
         &self,

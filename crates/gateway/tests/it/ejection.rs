@@ -7,7 +7,7 @@ use gatepost_config::model::{Eject, Upstream};
 use gatepost_gateway::TargetState;
 use gatepost_testkit::{Origin, Raw, Script, TestGateway, eventually};
 
-use crate::setup::{SOON, Setup, client};
+use crate::setup::{SOON, Setup, change_upstreams, client};
 
 const TWO: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
 
@@ -230,4 +230,20 @@ async fn the_only_target_is_never_left_alone() {
     assert_eq!(state(&gateway, &failing), TargetState::Unchecked);
     failing.from_now_on(Script::ok(""));
     assert_eq!(client.get("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_reload_keeps_a_target_ejected_unless_nobody_is_to_be_ejected_any_more() {
+    let (failing, good) = (Origin::start(Script::hang_up()).await, Origin::start(Script::ok("")).await);
+    let setup = Setup::to_upstream(&[&failing, &good]);
+    let mut gateway = setup.start_with(eject(LONG)).await;
+    let mut client = client(&gateway).await;
+    ask_until_ejected(&gateway, &mut client, &failing).await;
+    gateway.apply_with(&setup.text(), |model| change_upstreams(model, eject(LONG))).await.unwrap();
+    assert_eq!(state(&gateway, &failing), TargetState::Ejected);
+    let never = |upstream: &mut Upstream| upstream.eject = None;
+    gateway.apply_with(&setup.text(), |model| change_upstreams(model, never)).await.unwrap();
+    assert_eq!(state(&gateway, &failing), TargetState::Unchecked);
+    let statuses = [client.get("/").await.status, client.get("/").await.status];
+    assert!(statuses.contains(&502), "{statuses:?}");
 }

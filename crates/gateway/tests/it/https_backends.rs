@@ -83,8 +83,8 @@ async fn a_target_that_cannot_prove_who_it_is_gets_no_byte_of_a_request() {
 
 /// A server that answers whatever comes in the clear, as web servers do.
 async fn plain() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("a listening socket");
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let _ = stream.read(&mut [0; 16]).await;
