@@ -24,7 +24,7 @@ mod tunnel;
 mod wire;
 
 pub(crate) use state::{Connection, Protocol};
-pub(crate) use tunnel::{Backend, Tunnel};
+pub(crate) use tunnel::Tunnel;
 
 use std::io;
 use std::net::SocketAddr;

@@ -24,6 +24,7 @@ use crate::clock::Clock;
 use crate::compile::Lasting;
 use crate::snapshot::{ListenKey, Snapshot};
 use crate::stats::{Stats, WorkerStats};
+use crate::upstream::{Probers, TargetReport};
 use crate::worker::{Command, WorkerHandle};
 
 /// A running gateway.
@@ -34,6 +35,7 @@ pub struct Gateway {
     /// What sessions of TLS are resumed by, as long as the process lives.
     tickets: Tickets,
     workers: Vec<WorkerHandle>,
+    probers: Probers,
     /// The addresses listened on, and the address that the kernel made of each.
     listening: HashMap<ListenKey, SocketAddr>,
     access_log: AccessLog,
@@ -76,13 +78,21 @@ pub enum ApplyError {
     /// TLS cannot be spoken.
     #[error("cannot speak TLS: {0}")]
     Tls(#[from] TlsError),
+    /// The authorities that an upstream's targets are checked against cannot be used.
+    #[error("the `ca` of upstream {upstream} cannot be used: {source}")]
+    Authorities {
+        /// The upstream's name, or the URLs of its targets when it was written in place.
+        upstream: Arc<str>,
+        /// Why not.
+        source: TlsError,
+    },
     /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
 }
 
 impl Gateway {
-    /// Starts serving `model`.
+    /// Starts serving `model`. Health checks run on the runtime that this is called on.
     ///
     /// # Errors
     /// See [`ApplyError`]; then nothing is left running.
@@ -102,11 +112,14 @@ impl Gateway {
         let mut lasting = Lasting::default();
         let tickets = Tickets::new()?;
         let tls = server_tls(model, &tickets)?;
+        lasting.prepare(model)?;
         let count = worker_count(model);
         let sockets = bind_all(model, &HashMap::new(), count)?;
 
         let first = Arc::new(Snapshot::compile(model, tls.as_ref(), &mut lasting, &stats, clock.now()));
         stats.snapshot.store(first.number, Ordering::Relaxed);
+        let mut probers = Probers::new(resolver.clone());
+        probers.follow(lasting.checks());
         let shared = Arc::new(Shared {
             snapshot: Arc::new(ArcSwap::new(first)),
             stats,
@@ -127,6 +140,7 @@ impl Gateway {
             lasting,
             tickets,
             workers,
+            probers,
             listening: HashMap::new(),
             access_log: model.log.access.clone(),
             log,
@@ -144,12 +158,15 @@ impl Gateway {
     pub async fn apply(&mut self, model: &Model) -> Result<(), ApplyError> {
         let sockets = bind_all(model, &self.listening, self.workers.len()).inspect_err(|_| self.refused())?;
         let sink = open_log(&model.log.access).inspect_err(|_| self.refused())?;
+        self.lasting.prepare(model).inspect_err(|_| self.refused())?;
 
         let tls = server_tls(model, &self.tickets).inspect_err(|_| self.refused())?;
         let Shared { stats, clock, .. } = &*self.shared;
         let next = Arc::new(Snapshot::compile(model, tls.as_ref(), &mut self.lasting, stats, clock.now()));
         stats.snapshot.store(next.number, Ordering::Relaxed);
         stats.reloads_applied.fetch_add(1, Ordering::Relaxed);
+        // Before a request meets them: a target that is to be probed is not fit until it was.
+        self.probers.follow(self.lasting.checks());
         self.log.switch(sink);
         self.access_log = model.log.access.clone();
 
@@ -180,6 +197,11 @@ impl Gateway {
     #[must_use]
     pub fn addresses_of(&self, listener: &Listener) -> Vec<SocketAddr> {
         ListenKey::of(listener).filter_map(|key| self.listening.get(&key).copied()).collect()
+    }
+
+    /// The targets of all upstreams as they are now, in no order.
+    pub fn targets(&self) -> impl Iterator<Item = TargetReport> {
+        self.lasting.targets().map(|target| target.report())
     }
 
     /// What it counts.

@@ -34,11 +34,14 @@ mod router;
 mod snapshot;
 mod stats;
 mod stream;
+mod upstream;
 mod worker;
 
 pub use certificates::{doubtful_domains, unusable_domains};
+pub use compile::check_authorities;
 pub use examples::failed_examples;
 pub use gatepost_net::Resolver;
 pub use gateway::{ApplyError, Gateway};
 pub use rejection::Reason;
 pub use stats::Stats;
+pub use upstream::{TargetReport, TargetState};

@@ -1,5 +1,7 @@
 //! Why a request was not served, and the one place that turns reasons into answers.
 
+use std::fmt;
+
 use bytes::Bytes;
 use gatepost_config::path::PathError;
 use gatepost_meter::{Exceeded, Law};
@@ -7,6 +9,8 @@ use gatepost_net::DialError;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use thiserror::Error;
+
+use crate::upstream::ConnectError;
 
 /// A request that is not served: every reason there is.
 #[derive(Debug)]
@@ -37,7 +41,7 @@ pub(crate) enum Rejection {
     /// The body ended early or its chunks make no sense.
     BodyBroken,
     /// No target could be connected to.
-    Dial(DialError),
+    Dial(ConnectError),
     /// The target hung up or answered nonsense.
     BadUpstream(BadUpstream),
     /// The target did not answer in time.
@@ -117,7 +121,7 @@ pub enum Reason {
     BodyStalled,
     /// Admitted, then failed: the body makes no sense.
     BodyBroken,
-    /// Admitted, then failed: no target could be connected to.
+    /// Admitted, then failed: no target could be connected to, or none could prove that it is who it should be.
     Unreachable,
     /// Admitted, then failed: the target lies outside `networks`.
     Fenced,
@@ -196,7 +200,7 @@ impl Rejection {
             Self::Throttled(_) => Reason::Throttled,
             Self::BodyStalled => Reason::BodyStalled,
             Self::BodyBroken => Reason::BodyBroken,
-            Self::Dial(DialError::Fenced { .. }) => Reason::Fenced,
+            Self::Dial(ConnectError::Dial(DialError::Fenced { .. })) => Reason::Fenced,
             Self::Dial(_) => Reason::Unreachable,
             Self::BadUpstream(_) => Reason::BadUpstream,
             Self::UpstreamTimeout => Reason::UpstreamTimeout,
@@ -276,6 +280,16 @@ impl Rejection {
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response
+    }
+}
+
+impl fmt::Display for Rejection {
+    /// As operators read it: the detail, else the reason.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.detail() {
+            Some(detail) => out.write_str(&detail),
+            None => out.write_str(self.reason().name()),
+        }
     }
 }
 

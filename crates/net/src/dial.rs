@@ -106,6 +106,12 @@ impl Destination {
         Self { host, port, fence, entry: OnceLock::new() }
     }
 
+    /// Who it is.
+    #[must_use]
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
     /// Connects. Every address is checked against the fence; those that it does not let through are never dialled, and
     /// what was checked is what is dialled.
     ///

@@ -38,7 +38,7 @@ pub(crate) struct Connection {
     /// Its other end.
     pub(crate) peer: Peer,
     /// The client's address as the connection alone tells it, IPv4-mapped IPv6 folded.
-    client: IpAddr,
+    pub(crate) client: IpAddr,
     /// That address as `X-Forwarded-For` has it.
     pub(crate) client_text: HeaderValue,
     /// The host of the last request: most clients name the same one in all of a connection's requests.

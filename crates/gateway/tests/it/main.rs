@@ -4,8 +4,13 @@
 //! on ports that the kernel chooses; none depends on another.
 
 mod admission;
+mod balance;
 mod deadlines;
 mod drain;
+mod ejection;
+mod health;
+mod http2_backends;
+mod https_backends;
 mod limits;
 mod max_body;
 mod names;
@@ -14,6 +19,7 @@ mod pools;
 mod reload;
 mod requests;
 mod responses;
+mod retries;
 mod routing;
 mod security;
 mod setup;
