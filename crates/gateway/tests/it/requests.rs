@@ -66,8 +66,8 @@ async fn what_belongs_to_the_clients_connection_is_not_passed_on() {
     let origin = Origin::start(Script::ok("")).await;
     let gateway = Setup::to(&origin).start().await;
     let mut client = client(&gateway).await;
-    let request = "GET / HTTP/1.1\nhost: gateway.test\nconnection: keep-alive, X-Mine , upgrade\nconnection: x-too\n\
-        keep-alive: timeout=5\nproxy-connection: keep-alive\nte: trailers\ntrailer: x-sum\nupgrade: websocket\n\
+    let request = "GET / HTTP/1.1\nhost: gateway.test\nconnection: keep-alive, X-Mine , upgrade, http2-settings\nconnection: x-too\n\
+        keep-alive: timeout=5\nproxy-connection: keep-alive\nte: trailers\ntrailer: x-sum\nupgrade: h2c\nhttp2-settings: AAMAAABk\n\
         proxy-authorization: Basic eDp5\nproxy-authenticate: Basic\nx-mine: 1\nx-too: 1\n\
         accept: */*\nx-kept: 1\nx-kept: 2\ncookie: a=b\n\n";
     assert_eq!(client.ask(request).await.status, 200);
