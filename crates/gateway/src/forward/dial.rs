@@ -11,7 +11,6 @@ use gatepost_config::model::HttpVersion;
 use hyper::client::conn::{http1, http2};
 use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::spawn_local;
 
 use crate::forward::pool::multiplex::{self, BEFORE_TOLD, Permitted, Turn};
@@ -38,10 +37,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection to `target` for one request: a new one, or a place on one that others have made.
 pub(super) async fn connection(pools: &Rc<Pools>, target: &Target) -> Result<Pooled, Rejection> {
     if target.http == HttpVersion::One {
-        let sender = match target.connect().await.map_err(Rejection::Dial)? {
-            Wire::Open(stream) => http1(stream).await?,
-            Wire::Tls(stream) => http1(stream).await?,
-        };
+        let sender = http1(target.connect().await.map_err(Rejection::Dial)?).await?;
         return Ok(pools.adopt(target.id, sender));
     }
     let lead = match pools.multiplexed.turn(target.id).await {
@@ -49,10 +45,7 @@ pub(super) async fn connection(pools: &Rc<Pools>, target: &Target) -> Result<Poo
         Turn::Lead(lead) => Some(lead),
         Turn::Alone => None,
     };
-    let (sender, permitted) = match target.connect().await.map_err(Rejection::Dial)? {
-        Wire::Open(stream) => http2(stream).await?,
-        Wire::Tls(stream) => http2(stream).await?,
-    };
+    let (sender, permitted) = http2(target.connect().await.map_err(Rejection::Dial)?).await?;
     let stream = pools.multiplexed.adopt(target.id, sender, permitted);
     if let Some(lead) = lead {
         lead.succeed();
@@ -60,13 +53,10 @@ pub(super) async fn connection(pools: &Rc<Pools>, target: &Target) -> Result<Poo
     Ok(Pooled::Shared(stream))
 }
 
-async fn http1<S>(stream: S) -> Result<Sender, Rejection>
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
+async fn http1(wire: Wire) -> Result<Sender, Rejection> {
     let (sender, driver) = http1::Builder::new()
         .max_header_size(RESPONSE_HEAD)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(wire))
         .await
         .map_err(|error| Rejection::BadUpstream(BadUpstream::Http(error)))?;
     spawn_local(async move { tell_end(driver.await) });
@@ -74,10 +64,7 @@ where
 }
 
 /// The sender, and how many requests at once its backend permits.
-async fn http2<S>(stream: S) -> Result<(multiplex::Sender, Permitted), Rejection>
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
+async fn http2(wire: Wire) -> Result<(multiplex::Sender, Permitted), Rejection> {
     let (sender, driver) = http2::Builder::new(OnThisThread)
         .timer(TokioTimer::new())
         .initial_max_send_streams(BEFORE_TOLD)
@@ -87,7 +74,7 @@ where
         .max_header_list_size(RESPONSE_HEAD as u32)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_TIMEOUT)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(wire))
         .await
         .map_err(|error| Rejection::BadUpstream(BadUpstream::Http(error)))?;
     // Both who drives the connection and who looks for room on one look at it, each for a moment.

@@ -15,12 +15,11 @@ use http::{HeaderValue, Request, StatusCode, Uri, Version};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::upstream::condition::Health;
-use crate::upstream::{ConnectError, Target, Wire};
+use crate::upstream::{ConnectError, Target};
 
 /// A target that is to be probed, and how.
 #[derive(Debug, Clone)]
@@ -148,19 +147,7 @@ impl Tally {
 /// One probe on a connection of its own. Only the status counts; redirects are not followed, the body is not read.
 async fn probe(target: &Target, health: &model::Health) -> Result<(), Bad> {
     let request = request(target, health)?;
-    let status = match target.connect().await? {
-        Wire::Open(stream) => ask(target, request, stream).await?,
-        Wire::Tls(stream) => ask(target, request, stream).await?,
-    };
-    let expected = health.codes.iter().any(|codes| codes.contains(&status.as_u16()));
-    if expected { Ok(()) } else { Err(Bad::Status(status)) }
-}
-
-async fn ask<S>(target: &Target, request: Request<String>, stream: S) -> hyper::Result<StatusCode>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let io = TokioIo::new(stream);
+    let io = TokioIo::new(target.connect().await?);
     let answer = match target.http {
         HttpVersion::One => {
             let (mut sender, driver) = http1::Builder::new().max_header_size(HEAD).handshake(io).await?;
@@ -172,7 +159,9 @@ where
             beside(driver, sender.send_request(request)).await?
         }
     };
-    Ok(answer.status())
+    let status = answer.status();
+    let expected = health.codes.iter().any(|codes| codes.contains(&status.as_u16()));
+    if expected { Ok(()) } else { Err(Bad::Status(status)) }
 }
 
 fn request(target: &Target, health: &model::Health) -> Result<Request<String>, http::Error> {
