@@ -46,8 +46,8 @@ pub(crate) async fn forward(
     let trailers = Trailers::of(forward, &request.0);
     let mut request = outgoing(forward, route, below, request, &connection);
     request.body_mut().limit(route.max_body);
-    let attempts =
-        Attempts { forward, connection: &connection, replayable: is_replayable(&request), visit: RefCell::default() };
+    let replayable = is_replayable(&request);
+    let attempts = Attempts { forward, connection: &connection, started, replayable, visit: RefCell::default() };
     let outcome = connection.unless_expired(attempts.run(request, exchange)).await;
     exchange.note(|record| record.upstream_took = Some(started.elapsed()));
     let (response, sender) = match outcome {
@@ -114,6 +114,7 @@ fn nonsense(response: &Response<Incoming>) -> Option<BadUpstream> {
 struct Attempts<'a> {
     forward: &'a Forward,
     connection: &'a Connection,
+    started: Instant,
     /// Whether a second try can do no harm although the first may have reached a backend.
     replayable: bool,
     /// The try under way: here, so that it is known what failed when time is over.
@@ -194,7 +195,8 @@ impl<'a> Attempts<'a> {
         visit.stay()
     }
 
-    /// Sends the request to `target` once, on a waiting connection unless a `fresh` one is wanted.
+    /// Sends the request to `target` once, on a waiting connection unless a `fresh` one is wanted: when one backend's
+    /// connection has broken, others that are as old may have.
     async fn attempt(
         &self,
         target: &Target,
@@ -210,7 +212,7 @@ impl<'a> Attempts<'a> {
         let mut pooled = match waiting {
             Some(pooled) => pooled,
             // In a box of its own: room for a handshake would be made with every request.
-            None => match Box::pin(dial::connection(pools, target)).await {
+            None => match Box::pin(dial::connection(pools, target, fresh.then_some(self.started))).await {
                 Ok(pooled) => pooled,
                 Err(why) => return Err(Failed { why, request: Some(request), on_waiting: false }),
             },

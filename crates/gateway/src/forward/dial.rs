@@ -12,8 +12,9 @@ use hyper::client::conn::{http1, http2};
 use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::task::spawn_local;
+use tokio::time::Instant;
 
-use crate::forward::pool::multiplex::{self, BEFORE_TOLD, Permitted, Turn};
+use crate::forward::pool::multiplex::{self, BEFORE_TOLD, MOST_STREAMS, Permitted, Turn};
 use crate::forward::pool::{Pooled, Pools, Sender};
 use crate::rejection::{BadUpstream, Rejection};
 use crate::upstream::{Target, Wire};
@@ -22,9 +23,9 @@ use crate::upstream::{Target, Wire};
 const RESPONSE_HEAD: usize = 64 * 1024;
 
 /// What a backend may send of one answer before its client has taken it, in bytes …
-const STREAM_WINDOW: u32 = 256 * 1024;
-/// … and of all answers on one connection.
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+const STREAM_WINDOW: u32 = 128 * 1024;
+/// … and of all answers on one connection: so much that clients who read nothing hold up nobody else on it.
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MOST_STREAMS as u32;
 
 /// What is held of one request's body that its backend does not take, in bytes.
 const SEND_BUFFER: usize = 128 * 1024;
@@ -34,13 +35,18 @@ const PING_EVERY: Duration = Duration::from_secs(10);
 /// … and given up with all of them after this long: a lost connection would fail every request sent on it.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A connection to `target` for one request: a new one, or a place on one that others have made.
-pub(super) async fn connection(pools: &Rc<Pools>, target: &Target) -> Result<Pooled, Rejection> {
+/// A connection to `target` for one request: a new one, or a place on one that others have made, after that moment if
+/// one is given.
+pub(super) async fn connection(
+    pools: &Rc<Pools>,
+    target: &Target,
+    made_after: Option<Instant>,
+) -> Result<Pooled, Rejection> {
     if target.http == HttpVersion::One {
         let sender = http1(target.connect().await.map_err(Rejection::Dial)?).await?;
         return Ok(pools.adopt(target.id, sender));
     }
-    let lead = match pools.multiplexed.turn(target.id).await {
+    let lead = match pools.multiplexed.turn(target.id, made_after).await {
         Turn::Take(stream) => return Ok(Pooled::Shared(stream)),
         Turn::Lead(lead) => Some(lead),
         Turn::Alone => None,
