@@ -4,17 +4,25 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use gatepost_config::Diagnostic;
-use gatepost_config::model::{self, HostPattern, Model};
-use gatepost_net::tls::{Certificate, Domain, DomainName, ServerTls, Tickets, TlsError, TlsVersion};
+use gatepost_config::model::{self, Action, HostPattern, Model};
+use gatepost_net::tls::{Alpn, Certificate, ClientTls, Domain, DomainName, ServerTls, Tickets, TlsError, TlsVersion};
 
-/// Every domain of `model` whose certificate or key cannot be used.
+/// Every domain of `model` whose certificate or key cannot be used, and every route to an upstream whose authorities
+/// (`ca`) cannot.
 #[must_use]
-pub fn unusable_domains(model: &Model) -> Vec<Diagnostic> {
-    let unusable = |domain: &model::Domain| {
+pub fn unusable_certificates(model: &Model) -> Vec<Diagnostic> {
+    let domain = |domain: &model::Domain| {
         let error = ready(domain).err()?;
         Some(Diagnostic::error(&domain.place, format!("this domain cannot be served: {error}")))
     };
-    model.domains.iter().filter_map(unusable).collect()
+    let route = |route: &model::Route| {
+        let Action::Forward(forward) = &route.action else { return None };
+        let error = ClientTls::new(Some(forward.upstream.ca.as_deref()?), Alpn::Http1).err()?;
+        let message = format!("this route's upstream cannot be asked: its `ca` cannot be used: {error}");
+        Some(Diagnostic::error(&route.place, message))
+    };
+    let routes = model.apis.iter().flat_map(|api| &api.routes);
+    model.domains.iter().filter_map(domain).chain(routes.filter_map(route)).collect()
 }
 
 /// What is to be told of certificates that can be used: the domain, and that it has expired, say.

@@ -57,16 +57,6 @@ struct TargetName {
 /// What the TLS to targets is known by: the authorities, and what is spoken inside.
 type ClientName = (Option<Arc<[u8]>>, model::HttpVersion);
 
-/// Finds out whether the authorities of every upstream with `https` targets can be used.
-///
-/// # Errors
-/// [`ApplyError::Authorities`], as [`Gateway::apply`] would say.
-///
-/// [`Gateway::apply`]: crate::Gateway::apply
-pub fn check_authorities(model: &Model) -> Result<(), ApplyError> {
-    Lasting::default().prepare(model)
-}
-
 /// One compilation.
 struct Compiler<'a> {
     lasting: &'a mut Lasting,

@@ -67,6 +67,7 @@ pub(crate) async fn forward(
         forward,
         stream: &stream,
         client: exchange.client,
+        started,
         upgrade: asked.is_some(),
         replayable: is_replayable(&request),
         visit: RefCell::default(),
@@ -158,6 +159,7 @@ struct Attempts<'a> {
     forward: &'a Forward,
     stream: &'a Stream,
     client: IpAddr,
+    started: Instant,
     /// Whether an upgrade is asked for.
     upgrade: bool,
     /// Whether a second try can do no harm although the first may have reached a backend.
@@ -242,7 +244,8 @@ impl<'a> Attempts<'a> {
         visit.stay()
     }
 
-    /// Sends the request to `target` once, on a waiting connection unless a `fresh` one is wanted.
+    /// Sends the request to `target` once, on a waiting connection unless a `fresh` one is wanted: when one backend's
+    /// connection has broken, others that are as old may have.
     async fn attempt(
         &self,
         target: &Target,
@@ -258,12 +261,10 @@ impl<'a> Attempts<'a> {
         let mut pooled = match waiting {
             Some(pooled) => pooled,
             // In a box of its own: room for a handshake would be made with every request.
-            None => {
-                match Box::pin(dial::connection(pools, target, &self.stream.connection.worker.shared.resolver)).await {
-                    Ok(pooled) => pooled,
-                    Err(why) => return Err(Failed { why, request: Some(request), on_waiting: false }),
-                }
-            }
+            None => match Box::pin(self.connection(target, fresh.then_some(self.started))).await {
+                Ok(pooled) => pooled,
+                Err(why) => return Err(Failed { why, request: Some(request), on_waiting: false }),
+            },
         };
         let copy = (self.replayable && (on_waiting || again)).then(|| self.copy(&request));
         match pooled.send(request, self.upgrade).await {
@@ -281,6 +282,11 @@ impl<'a> Attempts<'a> {
                 Err(Failed { why: self.blame(error), request, on_waiting })
             }
         }
+    }
+
+    async fn connection(&self, target: &Target, made_after: Option<Instant>) -> Result<Pooled, Rejection> {
+        let worker = &self.stream.connection.worker;
+        dial::connection(&worker.pools, target, &worker.shared.resolver, made_after).await
     }
 
     /// The same request with no body: only a replayable one, which has none, is copied.

@@ -37,8 +37,7 @@ mod stream;
 mod upstream;
 mod worker;
 
-pub use certificates::{doubtful_domains, unusable_domains};
-pub use compile::check_authorities;
+pub use certificates::{doubtful_domains, unusable_certificates};
 pub use examples::failed_examples;
 pub use gatepost_net::Resolver;
 pub use gateway::{ApplyError, Gateway};

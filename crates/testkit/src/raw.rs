@@ -208,6 +208,27 @@ impl Raw {
         Ok(self.incoming.buffer.drain(..count).collect())
     }
 
+    /// Reads until what was read ends so, and takes it all.
+    ///
+    /// # Panics
+    /// The peer closes before that, or says nothing for long.
+    #[track_caller]
+    pub fn read_until(&mut self, end: &str) -> impl Future<Output = String> {
+        let (caller, end) = (Location::caller(), end.to_owned());
+        async move {
+            loop {
+                let text = String::from_utf8_lossy(&self.incoming.buffer);
+                if let Some(place) = text.find(&end) {
+                    let whole: Vec<u8> = self.incoming.buffer.drain(..place + end.len()).collect();
+                    return String::from_utf8(whole).expect("text");
+                }
+                let so_far = text.into_owned();
+                let more = self.incoming.more_of_it().await;
+                more.unwrap_or_else(|error| panic!("{caller}: no {end:?} in {so_far:?}: {error}"));
+            }
+        }
+    }
+
     /// Reads until the peer closes or resets the connection.
     ///
     /// # Panics

@@ -12,11 +12,11 @@ use gatepost_net::Resolver;
 use hyper::client::conn::{http1, http2};
 use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::spawn_local;
+use tokio::time::Instant;
 
 use crate::forward::Handover;
-use crate::forward::pool::multiplex::{self, BEFORE_TOLD, Permitted, Turn};
+use crate::forward::pool::multiplex::{self, BEFORE_TOLD, MOST_STREAMS, Permitted, Turn};
 use crate::forward::pool::{Line, Pooled, Pools, Sender};
 use crate::rejection::{BadUpstream, Rejection};
 use crate::upstream::{Target, Wire};
@@ -25,9 +25,9 @@ use crate::upstream::{Target, Wire};
 const RESPONSE_HEAD: usize = 64 * 1024;
 
 /// What a backend may send of one answer before its client has taken it, in bytes …
-const STREAM_WINDOW: u32 = 256 * 1024;
-/// … and of all answers on one connection.
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+const STREAM_WINDOW: u32 = 128 * 1024;
+/// … and of all answers on one connection: so much that clients who read nothing hold up nobody else on it.
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MOST_STREAMS as u32;
 
 /// What is held of one request's body that its backend does not take, in bytes.
 const SEND_BUFFER: usize = 128 * 1024;
@@ -37,26 +37,26 @@ const PING_EVERY: Duration = Duration::from_secs(10);
 /// … and given up with all of them after this long: a lost connection would fail every request sent on it.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A connection to `target` for one request: a new one, or a place on one that others have made.
-pub(super) async fn connection(pools: &Rc<Pools>, target: &Target, resolver: &Resolver) -> Result<Pooled, Rejection> {
+/// A connection to `target` for one request: a new one, or a place on one that others have made, after that moment if
+/// one is given.
+pub(super) async fn connection(
+    pools: &Rc<Pools>,
+    target: &Target,
+    resolver: &Resolver,
+    made_after: Option<Instant>,
+) -> Result<Pooled, Rejection> {
     if target.http == HttpVersion::One {
         let (wire, lease) = target.connect(resolver).await.map_err(Rejection::Dial)?;
-        let (sender, handover) = match wire {
-            Wire::Open(stream) => http1(stream, Wire::Open).await?,
-            Wire::Tls(stream) => http1(stream, Wire::Tls).await?,
-        };
+        let (sender, handover) = http1(wire).await?;
         return Ok(pools.adopt(target.id, Line { sender, lease, handover }));
     }
-    let lead = match pools.multiplexed.turn(target.id).await {
+    let lead = match pools.multiplexed.turn(target.id, made_after).await {
         Turn::Take(stream) => return Ok(Pooled::Shared(stream)),
         Turn::Lead(lead) => Some(lead),
         Turn::Alone => None,
     };
     let (wire, lease) = target.connect(resolver).await.map_err(Rejection::Dial)?;
-    let (sender, permitted) = match wire {
-        Wire::Open(stream) => http2(stream).await?,
-        Wire::Tls(stream) => http2(stream).await?,
-    };
+    let (sender, permitted) = http2(wire).await?;
     let stream = pools.multiplexed.adopt(target.id, sender, permitted, lease);
     if let Some(lead) = lead {
         lead.succeed();
@@ -65,13 +65,10 @@ pub(super) async fn connection(pools: &Rc<Pools>, target: &Target, resolver: &Re
 }
 
 /// The sender, and what is handed over after an upgrade.
-async fn http1<S>(stream: S, wire: fn(S) -> Wire) -> Result<(Sender, Rc<Handover>), Rejection>
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
+async fn http1(wire: Wire) -> Result<(Sender, Rc<Handover>), Rejection> {
     let (sender, mut driver) = http1::Builder::new()
         .max_header_size(RESPONSE_HEAD)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(wire))
         .await
         .map_err(|error| Rejection::BadUpstream(BadUpstream::Http(error)))?;
     let handover = Rc::<Handover>::default();
@@ -80,7 +77,7 @@ where
         let ended = (&mut driver).await;
         waiting.end(|| {
             let http1::Parts { io, read_buf, .. } = driver.into_parts();
-            ended.is_ok().then(|| (wire(io.into_inner()), read_buf))
+            ended.is_ok().then(|| (io.into_inner(), read_buf))
         });
         tell_end(ended);
     });
@@ -88,10 +85,7 @@ where
 }
 
 /// The sender, and how many requests at once its backend permits.
-async fn http2<S>(stream: S) -> Result<(multiplex::Sender, Permitted), Rejection>
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
+async fn http2(wire: Wire) -> Result<(multiplex::Sender, Permitted), Rejection> {
     let (sender, driver) = http2::Builder::new(OnThisThread)
         .timer(TokioTimer::new())
         .initial_max_send_streams(BEFORE_TOLD)
@@ -101,7 +95,7 @@ where
         .max_header_list_size(RESPONSE_HEAD as u32)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_TIMEOUT)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(wire))
         .await
         .map_err(|error| Rejection::BadUpstream(BadUpstream::Http(error)))?;
     // Both who drives the connection and who looks for room on one look at it, each for a moment.

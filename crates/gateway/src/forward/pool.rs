@@ -81,7 +81,7 @@ impl Pools {
     pub(crate) fn take(self: &Rc<Self>, target: &Target) -> Option<Pooled> {
         match target.http {
             HttpVersion::One => self.take_idle(target.id),
-            HttpVersion::Two => self.multiplexed.take(target.id).map(Pooled::Shared),
+            HttpVersion::Two => self.multiplexed.take(target.id, None).map(Pooled::Shared),
         }
     }
 

@@ -16,12 +16,11 @@ use http::{HeaderValue, Request, StatusCode, Uri, Version};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::upstream::condition::Health;
-use crate::upstream::{ConnectError, Target, Wire};
+use crate::upstream::{ConnectError, Target};
 
 /// A target that is to be probed, and how.
 #[derive(Debug, Clone)]
@@ -156,19 +155,7 @@ impl Tally {
 async fn probe(target: &Target, health: &model::Health, resolver: &Resolver) -> Result<(), Bad> {
     let request = request(target, health)?;
     let (wire, _) = target.connect(resolver).await?;
-    let status = match wire {
-        Wire::Open(stream) => ask(target, request, stream).await?,
-        Wire::Tls(stream) => ask(target, request, stream).await?,
-    };
-    let expected = health.codes.iter().any(|codes| codes.contains(&status.as_u16()));
-    if expected { Ok(()) } else { Err(Bad::Status(status)) }
-}
-
-async fn ask<S>(target: &Target, request: Request<String>, stream: S) -> hyper::Result<StatusCode>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let io = TokioIo::new(stream);
+    let io = TokioIo::new(wire);
     let answer = match target.http {
         HttpVersion::One => {
             let (mut sender, driver) = http1::Builder::new().max_header_size(HEAD).handshake(io).await?;
@@ -180,7 +167,9 @@ where
             beside(driver, sender.send_request(request)).await?
         }
     };
-    Ok(answer.status())
+    let status = answer.status();
+    let expected = health.codes.iter().any(|codes| codes.contains(&status.as_u16()));
+    if expected { Ok(()) } else { Err(Bad::Status(status)) }
 }
 
 fn request(target: &Target, health: &model::Health) -> Result<Request<String>, http::Error> {

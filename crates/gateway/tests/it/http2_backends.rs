@@ -138,6 +138,26 @@ async fn beyond_a_few_connections_requests_wait_for_room() {
 }
 
 #[tokio::test]
+async fn clients_that_read_nothing_hold_up_nobody_on_the_same_connection() {
+    let whole = pattern(4_000_000);
+    let origin = Http2Origin::start(Answer::ok(whole.clone())).await;
+    let gateway = start_on_one_thread(&setup(&origin)).await;
+    let mut lazy = Vec::new();
+    for _ in 0..20 {
+        let mut client = Raw::connect_narrow(4096, gateway.address()).await;
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert_eq!(client.response_head().await.status, 200);
+        lazy.push(client);
+    }
+    let mut client = client(&gateway).await;
+    for _ in 0..3 {
+        let answer = tokio::time::timeout(SOON, client.get("/")).await;
+        assert!(answer.expect("others' answers are no reason to wait").body == whole);
+    }
+    assert_eq!((origin.accepted(), gateway.target(origin.address()).requests), (1, 20));
+}
+
+#[tokio::test]
 async fn a_backend_that_closes_in_good_order_fails_no_request() {
     let origin = Http2Origin::start(Answer::ok("done").waits()).await;
     let gateway = start_on_one_thread(&setup(&origin)).await;

@@ -25,3 +25,4 @@ mod security;
 mod setup;
 mod streaming;
 mod throttles;
+mod upgrades;

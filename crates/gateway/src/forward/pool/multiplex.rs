@@ -39,6 +39,7 @@ struct Shared {
     permitted: Permitted,
     /// Whether an answer has come, and so what the backend permits.
     answered: Cell<bool>,
+    made: Instant,
     last_used: Cell<Instant>,
 }
 
@@ -75,37 +76,43 @@ pub(crate) enum Turn<'p> {
     Alone,
 }
 
-/// Requests at once on one connection, at most, whatever the backend permits: beyond that more connections serve better.
+/// Requests at once on one connection, at most, whatever the backend permits. What it may send ahead is bounded for so
+/// many; with more, one client could hold up another.
 pub(crate) const MOST_STREAMS: usize = 100;
 
 /// Requests at once before the backend has told how many it permits. One more might be refused; so it waits for the
 /// word, which comes with the first bytes.
 pub(crate) const BEFORE_TOLD: usize = 1;
 
-/// Connections to one target from one worker, beyond which requests wait for room on those.
+/// Connections to one target from one worker that permits few requests on each, beyond which requests wait for room on
+/// those.
 const MOST_CONNECTIONS: usize = 8;
 
 /// How long a connection may go unused. It costs its backend little, and HTTP/2 says before it closes.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Multiplexed {
-    /// A place on a connection to `target`, if there is room on one or there are enough of them.
-    pub(crate) fn take(&self, target: u64) -> Option<Stream> {
+    /// A place on a connection to `target`, if there is room on one or there are enough of them; made after that moment,
+    /// if one is given.
+    pub(crate) fn take(&self, target: u64, made_after: Option<Instant>) -> Option<Stream> {
         let all = self.0.borrow();
         let connections = all.get(&target)?;
-        let open = || connections.open.iter().filter(|connection| connection.is_usable());
+        let is_new = |connection: &Shared| made_after.is_none_or(|moment| connection.made > moment);
+        let open = || connections.open.iter().filter(|connection| connection.is_usable() && is_new(connection));
         let with_room = open().find(|connection| connection.has_room());
         let enough = || {
-            let least = open().min_by_key(|connection| connection.streams.get());
-            least.filter(|_| open().count() >= MOST_CONNECTIONS)
+            // More than the backend permits are held back by HTTP/2 itself.
+            let narrow = || open().filter(|connection| connection.permitted() < MOST_STREAMS);
+            narrow().min_by_key(|connection| connection.streams.get()).filter(|_| narrow().count() >= MOST_CONNECTIONS)
         };
         with_room.or_else(enough).map(Stream::on)
     }
 
-    /// A place on a connection, or whose turn it is to make one. Waits for somebody who makes one already.
-    pub(crate) async fn turn(&self, target: u64) -> Turn<'_> {
+    /// A place on a connection as [`Multiplexed::take`] finds it, or whose turn it is to make one. Waits for somebody who
+    /// makes one already.
+    pub(crate) async fn turn(&self, target: u64, made_after: Option<Instant>) -> Turn<'_> {
         loop {
-            if let Some(stream) = self.take(target) {
+            if let Some(stream) = self.take(target, made_after) {
                 return Turn::Take(stream);
             }
             let Some(dialing) = self.dialing(target) else {
@@ -120,9 +127,9 @@ impl Multiplexed {
 
     /// A place on a new connection, on which others find places from now on.
     pub(crate) fn adopt(&self, target: u64, sender: Sender, permitted: Permitted, lease: Lease) -> Stream {
-        let last_used = Cell::new(Instant::now());
-        let shared =
-            Rc::new(Shared { sender, lease, streams: Cell::new(0), permitted, answered: Cell::new(false), last_used });
+        let made = Instant::now();
+        let (streams, answered, last_used) = (Cell::new(0), Cell::new(false), Cell::new(made));
+        let shared = Rc::new(Shared { sender, lease, streams, permitted, answered, made, last_used });
         let stream = Stream::on(&shared);
         self.0.borrow_mut().entry(target).or_default().open.push(shared);
         stream
@@ -183,9 +190,14 @@ impl Shared {
     }
 
     fn has_room(&self) -> bool {
+        self.streams.get() < self.permitted()
+    }
+
+    /// How many requests at once there may be.
+    fn permitted(&self) -> usize {
         let permitted = (self.permitted.0)();
         let told = self.answered.get() || permitted != BEFORE_TOLD;
-        self.streams.get() < if told { permitted.min(MOST_STREAMS) } else { MOST_STREAMS }
+        if told { permitted.min(MOST_STREAMS) } else { MOST_STREAMS }
     }
 }
 
