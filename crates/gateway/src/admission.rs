@@ -9,7 +9,8 @@ use gatepost_meter::{Slot, take_all};
 use crate::clock::Clock;
 use crate::rejection::Rejection;
 use crate::request::Facts;
-use crate::snapshot::{Entry, Route};
+use crate::snapshot::{Entry, Parallel, Route};
+use crate::trace::{Note, Trace};
 
 /// Proof that a request was admitted. Only [`admit`] makes one, and no integration runs without it.
 #[derive(Debug)]
@@ -33,34 +34,61 @@ pub(crate) enum Meters {
 ///
 /// # Errors
 /// The first reason to refuse.
-pub(crate) fn admit(facts: &Facts<'_>, route: &Arc<Route>, meters: Meters) -> Result<Permit, Rejection> {
-    enter(facts.client, &route.entry)?;
-    if facts.length.is_some_and(|length| length > route.max_body) {
-        return Err(Rejection::BodyTooLarge);
-    }
+pub(crate) fn admit(
+    facts: &Facts<'_>,
+    route: &Arc<Route>,
+    meters: Meters,
+    trace: &mut impl Trace,
+) -> Result<Permit, Rejection> {
+    enter(facts.client, &route.entry, trace)?;
+    fit(facts.length, route.max_body, trace)?;
     let slot = match meters {
-        Meters::Live(clock) => take(route, clock)?,
+        Meters::Live(clock) => take(route, clock, trace)?,
         Meters::Full => None,
     };
     Ok(Permit { route: Arc::clone(route), _slot: slot })
 }
 
-fn enter(client: IpAddr, entry: &Entry) -> Result<(), Rejection> {
-    match entry {
-        Entry::Open => Ok(()),
-        Entry::From { from, except } if from.contain(client) && !except.contain(client) => Ok(()),
-        Entry::From { .. } => Err(Rejection::AddressNotListed),
+fn enter(client: IpAddr, entry: &Entry, trace: &mut impl Trace) -> Result<(), Rejection> {
+    let Entry::From { from, except } = entry else {
+        trace.note(|| Note::Open);
+        return Ok(());
+    };
+    let listed = from.contain(client);
+    trace.note(|| Note::From { listed });
+    if !listed {
+        return Err(Rejection::AddressNotListed);
     }
+    if !except.is_empty() {
+        let listed = except.contain(client);
+        trace.note(|| Note::Except { listed });
+        if listed {
+            return Err(Rejection::AddressNotListed);
+        }
+    }
+    Ok(())
+}
+
+fn fit(length: Option<u64>, most: u64, trace: &mut impl Trace) -> Result<(), Rejection> {
+    trace.note(|| Note::Length { told: length, most });
+    if length.is_some_and(|length| length > most) { Err(Rejection::BodyTooLarge) } else { Ok(()) }
 }
 
 /// A slot first, because it can be given back: a request that finds `parallel` used up takes no token.
-fn take(route: &Arc<Route>, clock: Clock) -> Result<Option<Slot>, Rejection> {
+fn take(route: &Arc<Route>, clock: Clock, trace: &mut impl Trace) -> Result<Option<Slot>, Rejection> {
     let slot = match &route.parallel {
-        Some(parallel) => Some(parallel.slots.enter(parallel.cap).ok_or(Rejection::Busy)?),
+        Some(Parallel { slots, cap }) => {
+            trace.note(|| Note::Parallel { under_way: slots.taken(), cap: *cap });
+            Some(slots.enter(*cap).ok_or(Rejection::Busy)?)
+        }
         None => None,
     };
     if !route.buckets.is_empty() {
-        take_all(route.buckets.iter(), clock.now()).map_err(Rejection::Throttled)?;
+        let now = clock.now();
+        for (index, bucket) in route.buckets.iter().enumerate() {
+            trace.note(|| Note::Bucket { index, left: bucket.left(now) });
+        }
+        take_all(route.buckets.iter(), now).map_err(Rejection::Throttled)?;
     }
     Ok(slot)
 }

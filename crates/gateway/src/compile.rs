@@ -134,7 +134,7 @@ impl Compiler<'_> {
         let routes: Vec<Arc<Route>> =
             api.routes.iter().map(|route| Arc::new(self.route(route, api, &names, &shared))).collect();
         let router = Router::new(api.routes.iter().map(|route| &route.matcher).zip(routes));
-        Api { base: Arc::clone(&api.base), router }
+        Api { name: Arc::clone(&api.name), base: Arc::clone(&api.base), router }
     }
 
     fn route(
@@ -292,7 +292,8 @@ fn own_host(target: &model::Target) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("invalid"))
 }
 
-fn host_text(target: &model::Target) -> String {
+/// As a URL has it.
+pub(crate) fn host_text(target: &model::Target) -> String {
     match &target.host {
         model::TargetHost::Address(address) => Host::Address(*address).to_string(),
         model::TargetHost::Name(name) => name.to_string(),

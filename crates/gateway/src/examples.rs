@@ -13,6 +13,7 @@ use crate::rejection::Rejection;
 use crate::request::Facts;
 use crate::snapshot::{ListenKey, Listener, Snapshot};
 use crate::stats::Stats;
+use crate::trace::NoTrace;
 
 /// Every example of `model` that does not come out as it expects.
 ///
@@ -61,13 +62,13 @@ fn judge(example: &Example, api: &Api, route: &Route, listener: &Listener) -> Ou
         Ok(uri) => uri,
         Err(error) => return Outcome::Unusable(error.to_string()),
     };
-    let facts = match Facts::read(example.from, &example.method, &uri, &headers, None, host_name) {
+    let facts = match Facts::read(example.from, &example.method, &uri, &headers, None, host_name, &mut NoTrace) {
         Ok(facts) => facts,
         Err(malformed) => return Outcome::Refused(Rejection::Malformed(malformed)),
     };
-    match listener.route(&facts.host, &facts.path, facts.method) {
+    match listener.route(&facts, &mut NoTrace) {
         Ok(found) if found.key != route.key || found.api.id != api.id => Outcome::Elsewhere(found.key.to_string()),
-        Ok(found) => match admit(&facts, found, Meters::Full) {
+        Ok(found) => match admit(&facts, found, Meters::Full, &mut NoTrace) {
             Ok(_) => Outcome::Admitted,
             Err(rejection) => Outcome::Refused(rejection),
         },

@@ -31,6 +31,7 @@ use crate::record::{Ended, Record, cut};
 use crate::rejection::{BadUpstream, Rejection};
 use crate::request::Facts;
 use crate::snapshot::{Action, Redirect, Respond, Route, below_base};
+use crate::trace::NoTrace;
 
 /// Serves one request.
 pub(crate) async fn serve(
@@ -101,7 +102,7 @@ fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<(
     let connection = Rc::clone(&exchange.connection);
     let Parts { method, uri, headers, .. } = parts;
     let name = |host: &[u8]| connection.host_name(host);
-    let facts = match Facts::read(connection.client, method, uri, headers, body.length(), name) {
+    let facts = match Facts::read(connection.client, method, uri, headers, body.length(), name, &mut NoTrace) {
         Ok(facts) => facts,
         Err(malformed) => {
             let host = headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
@@ -114,10 +115,10 @@ fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<(
 
     let mut cache = connection.worker.snapshot.borrow_mut();
     let listener = connection.site.listener(cache.load()).ok_or(Rejection::ListenerGone)?;
-    let route = listener.route(&facts.host, &facts.path, facts.method)?;
+    let route = listener.route(&facts, &mut NoTrace)?;
     exchange.note(|record| record.route = Some(Arc::clone(route)));
 
-    let permit = admit(&facts, route, Meters::Live(connection.worker.shared.clock))?;
+    let permit = admit(&facts, route, Meters::Live(connection.worker.shared.clock), &mut NoTrace)?;
     exchange.note(|record| record.admitted = true);
     let below = BelowBase::of(route, &facts.path, uri);
     Ok((permit, below))

@@ -18,8 +18,10 @@ use gatepost_net::{Destination, PrefixSet};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::rejection::Rejection;
+use crate::request::Facts;
 use crate::router::{Miss, Router};
 use crate::stats::{Durations, ListenerStats, RouteStats};
+use crate::trace::{Note, Trace};
 
 /// A whole compiled configuration.
 #[derive(Debug)]
@@ -57,9 +59,21 @@ pub(crate) struct Hosts {
     pub(crate) any: Vec<Arc<Api>>,
 }
 
+/// How a host was found among those of the APIs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HostMatch<S> {
+    /// By its name.
+    Exact,
+    /// By the `*.` host of this suffix, without the star.
+    Below(S),
+    /// As any host.
+    Any,
+}
+
 /// An API: a base path and its routes.
 #[derive(Debug)]
 pub(crate) struct Api {
+    pub(crate) name: Arc<str>,
     pub(crate) base: Arc<str>,
     pub(crate) router: Router<Arc<Route>>,
 }
@@ -167,27 +181,51 @@ impl Listener {
     ///
     /// # Errors
     /// [`Rejection::NoRoute`] or [`Rejection::MethodNotAllowed`].
-    pub(crate) fn route(&self, host: &str, path: &str, method: &http::Method) -> Result<&Arc<Route>, Rejection> {
-        let (api, rest) = self
-            .hosts
-            .of(host)
-            .iter()
-            .find_map(|api| below_base(&api.base, path).map(|rest| (api, rest)))
-            .ok_or(Rejection::NoRoute)?;
-        api.router.find(method, rest).map_err(|miss| match miss {
-            Miss::Path => Rejection::NoRoute,
-            Miss::Method(allow) => Rejection::MethodNotAllowed { allow },
-        })
+    pub(crate) fn route(&self, facts: &Facts<'_>, trace: &mut impl Trace) -> Result<&Arc<Route>, Rejection> {
+        let (apis, matched) = self.hosts.of(&facts.host);
+        let chosen = apis.iter().find_map(|api| below_base(&api.base, &facts.path).map(|rest| (api, rest)));
+        let Some((api, rest)) = chosen else {
+            trace.note(|| Note::NoApi {
+                host: matched.to_owned(),
+                bases: apis.iter().map(|api| Arc::clone(&api.base)).collect(),
+            });
+            return Err(Rejection::NoRoute);
+        };
+        trace.note(|| Note::Api { name: Arc::clone(&api.name), host: matched.to_owned() });
+        match api.router.find(facts.method, rest) {
+            Ok(route) => {
+                trace.note(|| Note::Route(Arc::clone(route)));
+                Ok(route)
+            }
+            Err(Miss::Path) => {
+                trace.note(|| Note::NoPath);
+                Err(Rejection::NoRoute)
+            }
+            Err(Miss::Method(allow)) => {
+                trace.note(|| Note::NoMethod(api.router.on_path(rest).into_iter().cloned().collect()));
+                Err(Rejection::MethodNotAllowed { allow })
+            }
+        }
     }
 }
 
 impl Hosts {
-    fn of(&self, host: &str) -> &[Arc<Api>] {
+    fn of(&self, host: &str) -> (&[Arc<Api>], HostMatch<&str>) {
         if let Some(apis) = self.exact.get(host) {
-            return apis;
+            return (apis, HostMatch::Exact);
         }
         let below = self.below.iter().find(|(suffix, _)| host.len() > suffix.len() && host.ends_with(&**suffix));
-        below.map_or(&self.any, |(_, apis)| apis)
+        below.map_or((&self.any, HostMatch::Any), |(suffix, apis)| (apis, HostMatch::Below(suffix)))
+    }
+}
+
+impl HostMatch<&str> {
+    fn to_owned(self) -> HostMatch<Box<str>> {
+        match self {
+            Self::Exact => HostMatch::Exact,
+            Self::Below(suffix) => HostMatch::Below(suffix.into()),
+            Self::Any => HostMatch::Any,
+        }
     }
 }
 
@@ -200,6 +238,10 @@ pub(crate) fn below_base<'p>(base: &str, path: &'p str) -> Option<&'p str> {
 }
 
 impl Addresses {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn contain(&self, address: IpAddr) -> bool {
         self.0.iter().any(|set| set.contains(address))
     }

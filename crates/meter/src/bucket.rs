@@ -132,6 +132,15 @@ impl Bucket {
         bucket.law.admit(bucket.full_at.load(Ordering::Acquire), now).map(drop)
     }
 
+    /// How many tokens there are.
+    #[must_use]
+    pub fn left(self: &Arc<Self>, now: Nanos) -> u32 {
+        let bucket = self.current();
+        let debt = bucket.full_at.load(Ordering::Acquire).saturating_sub(now.0);
+        let owed = u32::try_from(debt.div_ceil(bucket.law.interval)).unwrap_or(u32::MAX);
+        bucket.law.burst().saturating_sub(owed)
+    }
+
     /// Whether every token is back: such a bucket can be forgotten and made anew without forgetting a debt.
     #[must_use]
     pub fn is_full(self: &Arc<Self>, now: Nanos) -> bool {
