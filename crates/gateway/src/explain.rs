@@ -236,9 +236,12 @@ fn judge(
 
 /// The length of the body as hyper finds it (RFC 9112, 6.3): a transfer coding hides it; without either there is none.
 fn body_length(headers: &HeaderMap) -> Result<Option<u64>, Refusal> {
+    const BAD_CODING: Refusal = Refusal::Unreadable("`Transfer-Encoding` does not end with `chunked`");
     const BAD_LENGTH: Refusal = Refusal::Unreadable("`Content-Length` is not one number");
-    if headers.contains_key(TRANSFER_ENCODING) {
-        return Ok(None);
+    if let Some(codings) = headers.get_all(TRANSFER_ENCODING).iter().next_back() {
+        let last = codings.as_bytes().rsplit(|byte| *byte == b',').next().unwrap_or_default();
+        let chunked = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
+        return if chunked { Ok(None) } else { Err(BAD_CODING) };
     }
     let mut told = None;
     for value in headers.get_all(CONTENT_LENGTH) {
