@@ -88,11 +88,11 @@ fn choose<'m>(model: &'m Model, named: Option<&str>, url: &Url) -> Result<&'m Li
     match reached[..] {
         [only] => Ok(only),
         [] => Err(Failure::Usage(format!(
-            "the URL tells none of the listeners {}; name one with `--listener`",
+            "no listener is at that URL; name one of {} with `--listener`",
             listed(all.iter())
         ))),
         [..] => Err(Failure::Usage(format!(
-            "the URL may reach any of the listeners {}; name one with `--listener`",
+            "more than one listener is at that URL; name one of {} with `--listener`",
             listed(reached.into_iter())
         ))),
     }

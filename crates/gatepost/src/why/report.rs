@@ -7,11 +7,11 @@ use serde::Serialize;
 
 /// For people: one line a step, the verdict last.
 pub(crate) fn text(explanation: &Explanation) -> String {
-    /// What is longer pushes its places aside, and no others.
-    const WIDEST: usize = 64;
-    let longest = |length: fn(&Step) -> usize| explanation.steps.iter().map(length).max().unwrap_or(0);
-    let names = longest(|step| step.check.name().len());
-    let texts = longest(|step| step.text.chars().count()).min(WIDEST);
+    /// What is longer pushes its own places aside, and no others.
+    const WIDEST: usize = 72;
+    let names = explanation.steps.iter().map(|step| step.check.name().len()).max().unwrap_or(0);
+    let texts = explanation.steps.iter().filter(|step| !step.rules.is_empty()).map(|step| step.text.chars().count());
+    let texts = texts.filter(|length| *length <= WIDEST).max().unwrap_or(0);
     let lines = explanation.steps.iter().map(|step| {
         let Step { check, passed, text, rules } = step;
         let (verdict, name, places) = (verdict_of(*passed), check.name(), places(rules));

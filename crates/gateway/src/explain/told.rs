@@ -281,13 +281,13 @@ fn forward_text(forward: &model::Forward) -> String {
     }
 }
 
-/// `"office" (192.0.2.0/24) and 198.51.100.7`, without the quotes.
+/// `office (192.0.2.0/24), 198.51.100.7`.
 fn names(rules: &[Rule]) -> String {
     let name = |rule: &Rule| match &rule.network {
         Some(network) => format!("{} ({})", rule.name, network_text(*network)),
         None => rule.name.clone(),
     };
-    rules.iter().map(name).collect::<Vec<_>>().join(" and ")
+    rules.iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
 /// An address alone is written without its length.
