@@ -82,8 +82,14 @@ impl Law {
         self.interval * u64::from(self.burst.get())
     }
 
+    /// How many tokens there are.
+    pub(crate) fn tokens(self, full_at: u64, now: Nanos) -> u32 {
+        let debt = full_at.saturating_sub(now.0);
+        u32::try_from(self.debt_limit().saturating_sub(debt) / self.interval).unwrap_or(u32::MAX)
+    }
+
     /// What the arrival time becomes when a token is taken, or how long there is none.
-    fn admit(self, full_at: u64, now: Nanos) -> Result<u64, Exceeded> {
+    pub(crate) fn admit(self, full_at: u64, now: Nanos) -> Result<u64, Exceeded> {
         let debt = full_at.saturating_sub(now.0) + self.interval;
         match debt.checked_sub(self.debt_limit()) {
             None | Some(0) => Ok(now.0 + debt),
@@ -92,7 +98,7 @@ impl Law {
     }
 
     /// A debt of `debt` nanoseconds under this law, in nanoseconds under `other`.
-    fn debt_under(self, debt: u64, other: Law) -> u64 {
+    pub(crate) fn debt_under(self, debt: u64, other: Law) -> u64 {
         let exact = (u128::from(debt) * u128::from(other.interval)).div_ceil(u128::from(self.interval));
         u64::try_from(exact).unwrap_or(u64::MAX).min(other.debt_limit())
     }

@@ -1,10 +1,27 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
 /// IPv4-mapped IPv6 (`::ffff:192.0.2.1`) as the IPv4 address it stands for; every other address as it is.
 #[must_use]
 pub fn fold(address: IpAddr) -> IpAddr {
     address.to_canonical()
+}
+
+/// An address as text, by the strict grammar of the standard library: four octets without leading zeros, or RFC 4291
+/// groups; no brackets, no zone.
+pub(crate) fn parse_address<A: FromStr>(text: &[u8]) -> Option<A> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// A port as text: 0–65535 in digits, without leading zeros.
+pub(crate) fn parse_port(text: &[u8]) -> Option<u16> {
+    match text {
+        [b'0'] => Some(0),
+        // `str::parse` would take a plus sign.
+        [b'1'..=b'9', ..] => std::str::from_utf8(text).ok()?.parse().ok(),
+        _ => None,
+    }
 }
 
 /// What kind of place an address is, as far as dialling it is concerned.
