@@ -21,7 +21,7 @@ use crate::print;
 /// A request as it is described on the command line.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Question {
-    /// The client's address: the peer of the connection
+    /// The peer of the connection: the client's address, unless it is a sender that `behind` lists
     #[arg(long, value_name = "ADDR")]
     from: IpAddr,
     /// A header of the request; repeat it for more. `content-length: N` declares a body of N bytes

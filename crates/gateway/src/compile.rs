@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::log_line::route_fields;
 use crate::router::Router;
+use crate::senders::Senders;
 use crate::snapshot::{
     Action, Addresses, Api, ApiNames, Entry, Forward, Hosts, ListenKey, Listener, Parallel, Redirect, Respond, Route,
     Snapshot, Target, Targets,
@@ -78,6 +79,7 @@ impl Snapshot {
             let compiled = Arc::new(Listener {
                 name: Arc::clone(&listener.name),
                 limits: listener.limits,
+                senders: compiler.senders(listener),
                 stats: stats.listener(&listener.name),
                 hosts: Hosts::of_listener(&listener.name, &apis),
             });
@@ -181,6 +183,13 @@ impl Compiler<'_> {
 
     fn slots(&mut self, api: &Arc<str>, route: &Arc<str>) -> Arc<Slots> {
         Arc::clone(self.lasting.slots.entry((Arc::clone(api), Arc::clone(route))).or_default())
+    }
+
+    fn senders(&mut self, listener: &model::Listener) -> Senders {
+        match &listener.behind {
+            Some(behind) => Senders::new(self.addresses(&behind.senders), behind.forwarded),
+            None => Senders::nobody(),
+        }
     }
 
     fn entry(&mut self, entry: &model::Entry) -> Entry {

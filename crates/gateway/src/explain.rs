@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use gatepost_config::Place;
 use gatepost_config::model::Model;
-use gatepost_net::fold;
+use gatepost_net::Peer;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use ipnet::IpNet;
@@ -43,8 +43,9 @@ pub fn explain(model: &Model, inquiry: &Inquiry<'_>) -> Result<Explanation, Expl
     let snapshot = Snapshot::compile(model, &mut Lasting::default(), &Stats::default(), clock.now());
     let compiled = ListenKey::of(listener).next().and_then(|key| snapshot.listeners.get(&key));
     let compiled = compiled.ok_or_else(|| ExplainError::contradiction("the listener is not among the compiled"))?;
-    let client = fold(inquiry.from);
     let mut notes = Vec::new();
+    let peer = Peer { socket: inquiry.from, proxied: None };
+    let client = compiled.senders.client(peer, &inquiry.headers, &mut notes).address;
     let outcome = judge(client, inquiry, compiled, clock, &mut notes);
     Teller { model, listener, client }.tell(notes, outcome)
 }
@@ -89,10 +90,10 @@ pub struct Step {
 /// What is asked about a request. A closed list with stable names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
-    /// Who the client is.
-    Client,
     /// Where it comes in.
     Listener,
+    /// Who the client is: a step for each sender on the way to it, the last one is the client.
+    Client,
     /// Whether the head can be read in one way only.
     Request,
     /// Which API answers.
@@ -180,8 +181,8 @@ impl Check {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Client => "client",
             Self::Listener => "listener",
+            Self::Client => "client",
             Self::Request => "request",
             Self::Api => "api",
             Self::Route => "route",
@@ -254,3 +255,6 @@ fn body_length(headers: &HeaderMap) -> Result<Option<u64>, Refusal> {
     }
     Ok(Some(told.unwrap_or(0)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,6 +31,7 @@ mod record;
 mod rejection;
 mod request;
 mod router;
+mod senders;
 mod snapshot;
 mod stats;
 mod trace;

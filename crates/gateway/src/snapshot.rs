@@ -20,6 +20,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use crate::rejection::Rejection;
 use crate::request::Facts;
 use crate::router::{Miss, Router};
+use crate::senders::Senders;
 use crate::stats::{Durations, ListenerStats, RouteStats};
 use crate::trace::{Note, Trace};
 
@@ -46,6 +47,7 @@ pub(crate) struct ListenKey {
 pub(crate) struct Listener {
     pub(crate) name: Arc<str>,
     pub(crate) limits: Limits,
+    pub(crate) senders: Senders,
     pub(crate) stats: Arc<ListenerStats>,
     pub(crate) hosts: Hosts,
 }

@@ -3,7 +3,10 @@
 //! Routing and admission say each thing that they decide as they decide it. Whoever serves requests listens to nothing
 //! ([`NoTrace`]), and pays nothing for it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+
+use gatepost_net::{HopSource, Stop};
 
 use crate::rejection::Malformed;
 use crate::snapshot::{HostMatch, Route};
@@ -32,6 +35,10 @@ impl Trace for Vec<Note> {
 /// One thing that was decided. The last one is what a request was refused by, if it was.
 #[derive(Debug)]
 pub(crate) enum Note {
+    /// A sender on the way to the client: the last one is the client.
+    Sender { address: IpAddr, source: HopSource, believed: bool },
+    /// Why the last one was.
+    LastSender(Stop),
     /// The head means one thing only.
     Read { host: Arc<str>, path: Box<str> },
     /// It could be read in two ways.

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gatepost_config::Place;
-use gatepost_config::model::{self, Action, Addresses, Model, Rate, ThrottleBy};
+use gatepost_config::model::{self, Action, Addresses, ForwardedHeader, Model, Rate, ThrottleBy};
+use gatepost_net::{HopSource, Stop};
 use http::{HeaderMap, StatusCode};
 use ipnet::IpNet;
 
@@ -35,18 +36,14 @@ struct Written<'m> {
 impl<'m> Teller<'m> {
     /// The whole explanation.
     pub(super) fn tell(&self, notes: Vec<Note>, outcome: Result<Permit, Refusal>) -> Result<Explanation, ExplainError> {
-        let client = format!("{}, the peer of the connection", self.client);
         let listener = Rule::new(&*self.listener.name, &self.listener.place);
-        let mut steps = vec![
-            Step::pass(Check::Client, client),
-            Step::pass(Check::Listener, &*self.listener.name).by(vec![listener]),
-        ];
+        let mut steps = vec![Step::pass(Check::Listener, &*self.listener.name).by(vec![listener])];
         let mut written = None;
         for note in notes {
             if let Note::Route(route) = &note {
                 written = Some(self.written(route)?);
             }
-            steps.push(self.step(note, written)?);
+            self.take(note, written, &mut steps)?;
         }
         let verdict = match outcome {
             Ok(permit) => {
@@ -70,9 +67,16 @@ impl<'m> Teller<'m> {
         Ok(Explanation { steps, verdict })
     }
 
-    fn step(&self, note: Note, written: Option<Written<'m>>) -> Result<Step, ExplainError> {
+    fn take(&self, note: Note, written: Option<Written<'m>>, steps: &mut Vec<Step>) -> Result<(), ExplainError> {
         let written = || written.ok_or_else(|| ExplainError::contradiction("a request is judged without a route"));
-        Ok(match note {
+        steps.push(match note {
+            Note::Sender { address, source, believed } => self.sender(address, source, believed)?,
+            Note::LastSender(stop) => {
+                if let (Some(last), true) = (steps.last_mut(), stop != Stop::NotBelieved) {
+                    last.text += &format!("; {stop}");
+                }
+                return Ok(());
+            }
             Note::Read { host, path } => Step::pass(Check::Request, format!("host {host}, path {path}")),
             Note::Malformed(malformed) => Step::refuse(Check::Request, malformed.to_string()),
             Note::Api { name, host } => self.api(&name, &host)?,
@@ -89,7 +93,31 @@ impl<'m> Teller<'m> {
             Note::Length { told, most } => written()?.max_body(told, most),
             Note::Parallel { under_way, cap } => written()?.parallel(under_way, cap),
             Note::Bucket { index, left, .. } => written()?.bucket(index, left)?,
-        })
+        });
+        Ok(())
+    }
+
+    /// One of the senders on the way to the client, which is the last of them.
+    fn sender(&self, address: IpAddr, source: HopSource, believed: bool) -> Result<Step, ExplainError> {
+        let behind = self.listener.behind.as_ref();
+        let rules = behind.map(|behind| listing(&behind.senders, address)).unwrap_or_default();
+        agree(believed, &rules, "behind")?;
+        let told = match source {
+            HopSource::Socket => "the peer of the connection".to_owned(),
+            HopSource::ProxyHeader => "told by the PROXY header".to_owned(),
+            HopSource::Header { hop } => {
+                let name = match behind.map(|behind| behind.forwarded) {
+                    Some(ForwardedHeader::XForwardedFor) => "x-forwarded-for",
+                    Some(ForwardedHeader::Forwarded) => "forwarded",
+                    Some(ForwardedHeader::Off) | None => {
+                        return Err(ExplainError::contradiction("a header that is off told"));
+                    }
+                };
+                format!("entry {hop} from the right of {name}")
+            }
+        };
+        let believed = if believed { format!(", believed: {}", names(&rules)) } else { String::new() };
+        Ok(Step::pass(Check::Client, format!("{address}, {told}{believed}")).by(rules))
     }
 
     /// A compiled route shares its key with the one that it was compiled from.
@@ -119,7 +147,7 @@ impl<'m> Teller<'m> {
     }
 
     fn from(&self, written: Written<'_>, listed: bool) -> Result<Step, ExplainError> {
-        let rules = self.listing(&written.rule_of_addresses()?.from);
+        let rules = listing(&written.rule_of_addresses()?.from, self.client);
         agree(listed, &rules, "from")?;
         Ok(if listed {
             Step::pass(Check::From, format!("lists {}: {}", self.client, names(&rules))).by(rules)
@@ -130,26 +158,13 @@ impl<'m> Teller<'m> {
     }
 
     fn except(&self, written: Written<'_>, listed: bool) -> Result<Step, ExplainError> {
-        let rules = self.listing(&written.rule_of_addresses()?.except);
+        let rules = listing(&written.rule_of_addresses()?.except, self.client);
         agree(listed, &rules, "except")?;
         Ok(if listed {
             Step::refuse(Check::Except, format!("takes {} out: {}", self.client, names(&rules))).by(rules)
         } else {
             Step::pass(Check::Except, format!("no entry lists {}", self.client))
         })
-    }
-
-    /// Every entry that holds the client.
-    fn listing(&self, entries: &[model::AddressEntry]) -> Vec<Rule> {
-        let holds = |network: &&IpNet| network.contains(&self.client);
-        let listing = entries.iter().filter_map(|entry| match &entry.addresses {
-            Addresses::Network(network) => holds(&network).then(|| Rule::new(network_text(*network), &entry.place)),
-            Addresses::Set(set) => {
-                let narrowest = set.networks.iter().filter(holds).max_by_key(|network| network.prefix_len())?;
-                Some(Rule { network: Some(*narrowest), ..Rule::new(&*set.name, &entry.place) })
-            }
-        });
-        listing.collect()
     }
 }
 
@@ -216,6 +231,19 @@ impl Rule {
     fn new(name: impl Into<String>, place: &Place) -> Self {
         Self { name: name.into(), network: None, place: place.clone() }
     }
+}
+
+/// Every entry that holds an address.
+fn listing(entries: &[model::AddressEntry], address: IpAddr) -> Vec<Rule> {
+    let holds = |network: &&IpNet| network.contains(&address);
+    let listing = entries.iter().filter_map(|entry| match &entry.addresses {
+        Addresses::Network(network) => holds(&network).then(|| Rule::new(network_text(*network), &entry.place)),
+        Addresses::Set(set) => {
+            let narrowest = set.networks.iter().filter(holds).max_by_key(|network| network.prefix_len())?;
+            Some(Rule { network: Some(*narrowest), ..Rule::new(&*set.name, &entry.place) })
+        }
+    });
+    listing.collect()
 }
 
 /// The compiled sets decided; the written entries only explain. They say the same, or one of them is wrong.
