@@ -336,7 +336,7 @@ pub struct Throttle {
 }
 
 /// Who shares the bucket of a [`Throttle`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ThrottleBy {
     /// Everyone: there is one bucket.
     Everyone,

@@ -4,7 +4,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use gatepost_meter::{Slot, take_all};
+use gatepost_config::model::ThrottleBy;
+use gatepost_meter::{ClientLevel, ClientTable, Exceeded, Slot, take_all};
 
 use crate::clock::Clock;
 use crate::rejection::Rejection;
@@ -29,8 +30,8 @@ pub(crate) enum Meters {
     Full,
 }
 
-/// Admits a request to `route`, the cheapest question first. Nothing is taken from a meter before everything else has
-/// been passed, so a refused request costs nothing.
+/// Admits a request to `route`, the cheapest question first. Nothing that clients share is taken from a meter before
+/// everything else has been passed: a refused request costs at most the client's own tokens.
 ///
 /// # Errors
 /// The first reason to refuse.
@@ -41,6 +42,9 @@ pub(crate) fn admit(
     trace: &mut impl Trace,
 ) -> Result<Permit, Rejection> {
     enter(facts.client, &route.entry, trace)?;
+    if let Meters::Live(clock) = meters {
+        take_of_client(facts.client, &route.client_tables, clock, trace)?;
+    }
     fit(facts.length, route.max_body, trace)?;
     let slot = match meters {
         Meters::Live(clock) => take(route, clock, trace)?,
@@ -69,6 +73,32 @@ fn enter(client: IpAddr, entry: &Entry, trace: &mut impl Trace) -> Result<(), Re
     Ok(())
 }
 
+/// What a client may do to a route even with requests that are refused: so this is all that a refused one costs. None
+/// is taken when one is seen to be missing.
+fn take_of_client(
+    client: IpAddr,
+    tables: &[Arc<ClientTable>],
+    clock: Clock,
+    trace: &mut impl Trace,
+) -> Result<(), Rejection> {
+    if tables.is_empty() {
+        return Ok(());
+    }
+    let now = clock.now();
+    for (index, table) in tables.iter().enumerate() {
+        trace.note(|| Note::Bucket { by: ThrottleBy::Client, index, left: table.peek(client, now).tokens });
+    }
+    if tables.len() > 1 {
+        let levels = tables.iter().map(|table| table.peek(client, now));
+        if let Some(ClientLevel { retry_after, law, .. }) = levels.max_by_key(|level| level.retry_after)
+            && !retry_after.is_zero()
+        {
+            return Err(Rejection::Throttled(Exceeded { retry_after, law }));
+        }
+    }
+    tables.iter().try_for_each(|table| table.take(client, now)).map_err(Rejection::Throttled)
+}
+
 fn fit(length: Option<u64>, most: u64, trace: &mut impl Trace) -> Result<(), Rejection> {
     trace.note(|| Note::Length { told: length, most });
     if length.is_some_and(|length| length > most) { Err(Rejection::BodyTooLarge) } else { Ok(()) }
@@ -86,7 +116,7 @@ fn take(route: &Arc<Route>, clock: Clock, trace: &mut impl Trace) -> Result<Opti
     if !route.buckets.is_empty() {
         let now = clock.now();
         for (index, bucket) in route.buckets.iter().enumerate() {
-            trace.note(|| Note::Bucket { index, left: bucket.left(now) });
+            trace.note(|| Note::Bucket { by: ThrottleBy::Everyone, index, left: bucket.left(now) });
         }
         take_all(route.buckets.iter(), now).map_err(Rejection::Throttled)?;
     }
@@ -99,3 +129,6 @@ impl Permit {
         &self.route
     }
 }
+
+#[cfg(test)]
+mod tests;

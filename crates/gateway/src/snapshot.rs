@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gatepost_config::model::{HostHeader, Limits, RouteMatcher, Template};
-use gatepost_meter::{Bucket, Slots};
+use gatepost_meter::{Bucket, ClientTable, Slots};
 use gatepost_net::{Destination, PrefixSet};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
@@ -95,8 +95,10 @@ pub(crate) struct Route {
     pub(crate) key: Arc<str>,
     pub(crate) matcher: RouteMatcher,
     pub(crate) entry: Entry,
-    /// The route's buckets, then its API's.
-    pub(crate) buckets: Vec<Arc<Bucket>>,
+    /// A bucket for each client: the route's throttles by client, then its API's.
+    pub(crate) client_tables: Box<[Arc<ClientTable>]>,
+    /// A bucket for everyone: the route's other throttles, then its API's.
+    pub(crate) buckets: Box<[Arc<Bucket>]>,
     pub(crate) parallel: Option<Parallel>,
     pub(crate) max_body: u64,
     pub(crate) action: Action,

@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use gatepost_config::model::ThrottleBy;
 use gatepost_net::{HopSource, Stop};
 
 use crate::rejection::Malformed;
@@ -63,6 +64,6 @@ pub(crate) enum Note {
     Length { told: Option<u64>, most: u64 },
     /// How many requests are under way, and how many may be.
     Parallel { under_way: usize, cap: usize },
-    /// How many tokens a bucket has: the one with this index among those of the route and then of its API.
-    Bucket { index: usize, left: u32 },
+    /// How many tokens a bucket has: the one with this index among those of its kind, the route's and then its API's.
+    Bucket { by: ThrottleBy, index: usize, left: u32 },
 }

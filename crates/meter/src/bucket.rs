@@ -142,9 +142,7 @@ impl Bucket {
     #[must_use]
     pub fn left(self: &Arc<Self>, now: Nanos) -> u32 {
         let bucket = self.current();
-        let debt = bucket.full_at.load(Ordering::Acquire).saturating_sub(now.0);
-        let owed = u32::try_from(debt.div_ceil(bucket.law.interval)).unwrap_or(u32::MAX);
-        bucket.law.burst().saturating_sub(owed)
+        bucket.law.tokens(bucket.full_at.load(Ordering::Acquire), now)
     }
 
     /// Whether every token is back: such a bucket can be forgotten and made anew without forgetting a debt.

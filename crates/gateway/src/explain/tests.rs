@@ -1,9 +1,10 @@
 use std::path::Path;
 
 use gatepost_config::load_text;
-use gatepost_config::model::{AddressEntry, Addresses, Behind, ForwardedHeader, ProxyProtocol};
+use gatepost_config::model::{AddressEntry, Addresses, Behind, ForwardedHeader, ProxyProtocol, ThrottleBy};
 
 use http::HeaderValue;
+use http::header::HOST;
 
 use super::*;
 
@@ -89,4 +90,31 @@ fn a_listener_that_is_not_there_is_named() {
         headers: HeaderMap::new(),
     };
     assert_eq!(explain(&model(), &inquiry).unwrap_err().to_string(), "there is no listener `public`");
+}
+
+#[test]
+fn a_throttle_by_client_is_asked_right_after_the_address_and_has_the_place_of_its_own() {
+    let text = CONFIGURATION.replace(
+        "respond",
+        "throttle = [\n{ rate = \"50/s\" },\n{ rate = \"60/m\", burst = 60 },\n{ rate = \"10000/d\", burst = 1000 }\n]\nrespond",
+    );
+    let mut model = load_text("gatepost.toml", &text, Path::new("")).unwrap().model;
+    model.apis[0].routes[0].throttles[1].by = ThrottleBy::Client;
+    let headers = [(HOST, HeaderValue::from_static("a"))].into_iter().collect();
+    let inquiry =
+        Inquiry { from: [192, 0, 2, 7].into(), listener: "default", method: Method::GET, target: "/", headers };
+    let explanation = explain(&model, &inquiry).unwrap();
+    let said: Vec<String> = explanation.steps[5..]
+        .iter()
+        .map(|step| format!("{} {} {}", step.check.name(), step.rules[0].place.line(), step.text))
+        .collect();
+    let expected = [
+        "from 5 lists 192.0.2.7: 192.0.2.0/24",
+        "throttle 8 each client 60/m: 60 of 60 tokens left",
+        "max_body 4 no body, at most 10485760 bytes, the default",
+        "throttle 7 50/s: 50 of 50 tokens left",
+        "throttle 9 10000/d: 1000 of 1000 tokens left",
+        "respond 11 with 204 and 0 bytes",
+    ];
+    assert_eq!(said, expected);
 }

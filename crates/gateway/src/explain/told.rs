@@ -92,7 +92,7 @@ impl<'m> Teller<'m> {
             Note::Except { listed } => self.except(written()?, listed)?,
             Note::Length { told, most } => written()?.max_body(told, most),
             Note::Parallel { under_way, cap } => written()?.parallel(under_way, cap),
-            Note::Bucket { index, left, .. } => written()?.bucket(index, left)?,
+            Note::Bucket { by, index, left } => written()?.bucket(by, index, left)?,
         });
         Ok(())
     }
@@ -200,14 +200,15 @@ impl Written<'_> {
         Step { passed: under_way < cap, ..step.by(vec![Rule::new("parallel", place)]) }
     }
 
-    /// The buckets of a route are those of its own throttles, then those of its API's.
-    fn bucket(&self, index: usize, left: u32) -> Result<Step, ExplainError> {
+    /// The buckets of a kind are those of the route's own throttles, then those of its API's.
+    fn bucket(&self, by: ThrottleBy, index: usize, left: u32) -> Result<Step, ExplainError> {
         let own = self.route.throttles.iter().zip(&self.route.places.throttles).map(|written| (written, ""));
         let shared = self.api.throttles.iter().zip(&self.api.throttle_places).map(|written| (written, "of the API, "));
-        let mut buckets = own.chain(shared).filter(|((throttle, _), _)| throttle.by == ThrottleBy::Everyone);
+        let mut buckets = own.chain(shared).filter(|((throttle, _), _)| throttle.by == by);
         let missing = || ExplainError::contradiction("a bucket was never written");
         let ((throttle, place), whose) = buckets.nth(index).ok_or_else(missing)?;
-        let text = format!("{whose}{}: {left} of {} tokens left", rate_text(throttle.rate), throttle.burst);
+        let each = if by == ThrottleBy::Client { "each client " } else { "" };
+        let text = format!("{whose}{each}{}: {left} of {} tokens left", rate_text(throttle.rate), throttle.burst);
         let step = Step::pass(Check::Throttle, text).by(vec![Rule::new("throttle", place)]);
         Ok(Step { passed: left > 0, ..step })
     }
