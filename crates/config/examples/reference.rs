@@ -9,12 +9,15 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 /// The tables, in the order in which a reader meets them: the heading, the schema's name, and how one is written.
-const TABLES: [(&str, &str, &str); 17] = [
+const TABLES: [(&str, &str, &str); 22] = [
     ("The file", "", "gatepost.toml"),
     ("Server", "ServerTable", "[server]"),
     ("Log", "LogTable", "[log]"),
     ("Listeners", "ListenerTable", "[listen.NAME]"),
     ("Limits of a listener", "LimitsTable", "limits = { … }"),
+    ("Redirect of a listener", "ListenerRedirectTable", "redirect = { … }"),
+    ("Domains", "DomainTable", "[domain.\"NAME\"]"),
+    ("Certificate of a domain", "DomainTlsTable", "tls = { … }"),
     ("APIs", "ApiTable", "[api.NAME]"),
     ("Throttles of an API", "ApiThrottleTable", "throttle = { … }"),
     ("Routes", "RouteTable", "[route.\"METHOD /path\"]"),
@@ -26,6 +29,8 @@ const TABLES: [(&str, &str, &str); 17] = [
     ("Examples", "ExampleTable", "example = [{ … }]"),
     ("Address sets", "AddressesTable", "[addresses.NAME]"),
     ("Upstreams", "UpstreamTable", "[upstream.NAME]"),
+    ("Health checks", "HealthTable", "health = { … }"),
+    ("Ejection", "EjectTable", "eject = { … }"),
     ("Values", "", ""),
 ];
 
@@ -74,11 +79,15 @@ fn values(definitions: &Value) -> String {
 fn kind(property: &Value, definitions: &Value) -> String {
     if let Some(reference) = property["$ref"].as_str() {
         let name = reference.trim_start_matches("#/$defs/");
-        return match definitions[name]["type"].as_str() {
-            Some("integer") => whole_number(&definitions[name]),
-            Some("object") => "a table".to_owned(),
-            _ => spaced(name),
+        let definition = &definitions[name];
+        return match definition["type"].as_str() {
+            Some("string") if definition["enum"].is_null() => spaced(name),
+            None if definition["anyOf"].is_null() => spaced(name),
+            _ => kind(definition, definitions),
         };
+    }
+    if let Some(words) = property["enum"].as_array() {
+        return words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or ");
     }
     match property["type"].as_str() {
         Some("array") => format!("a list of {}", kind(&property["items"], definitions)),

@@ -3,15 +3,19 @@
 //! A key that says nothing is [`Field::Absent`](crate::decode::Field::Absent) here; defaults and
 //! everything that takes two keys to judge belong to `resolve`.
 
+use crate::choice::{Balance, Forwarded, HttpVersion, ProxyProtocol, RedirectTo, ThrottleBy, TlsVersion};
 use crate::collections::{List, Named, OneOrMany};
 use crate::decode::table;
-use crate::number::{AnswerStatus, Burst, Connections, HeaderCount, Parallel, Retries, Workers};
-use crate::text::{
-    AccessLog, AddressReference, Admin, BackendHost, BackendPath, BasePath, ClientAddress, Destination, Duration,
-    FieldName, FieldValue, FilePath, Glob, Host, Label, ListenAddress, Location, Method, Name, Network,
-    NonZeroDuration, Rate, RequestPath, RouteKey, SecretReference, Size, Target, Timeout,
+use crate::number::{
+    AnswerStatus, Burst, Connections, Failures, HeaderCount, Parallel, Probes, Retries, Streams, Workers,
 };
-use crate::value::{Expectation, Json, Listen, RedirectStatus, ThrottleBy};
+use crate::text::{
+    AccessLog, AddressReference, Admin, BackendHost, BackendPath, BasePath, ClientAddress, Codes, Destination,
+    DomainName, Duration, FieldName, FieldValue, FilePath, FileReference, Glob, Host, Label, ListenAddress, Location,
+    Method, Name, Network, NonZeroDuration, ProbePath, Rate, RequestPath, RouteKey, SecretReference, Size, Target,
+    Timeout,
+};
+use crate::value::{Eject, Expectation, Json, Listen, ListenerRedirect, RedirectStatus};
 
 table! {
     /// A configuration of Gatepost: one file, or one of the files that it includes.
@@ -28,8 +32,8 @@ table! {
         log: LogTable,
 
         /// More files, relative to this one: `["routes/*.toml"]`. `*` stands for any characters
-        /// within a name, `?` for one. They are read in the order of their names. Nothing
-        /// overrides anything: a name that is defined twice is an error.
+        /// within a name, `?` for one; at least one file must match. They are read in the order of
+        /// their names. Nothing overrides anything: a name that is defined twice is an error.
         include: List<Glob>,
 
         /// APIs by name: routes that share hosts, a base path and a throttle.
@@ -38,7 +42,12 @@ table! {
         /// Routes of the API named `default`, by key: `[route."GET /pets/{id}"]`.
         route: Named<RouteKey, RouteTable>,
 
-        /// Sets of addresses by name, for `from` and `except`.
+        /// The names that there are certificates for: `[domain."api.example.com"]`, or
+        /// `[domain."*.example.com"]` for the names one label below. Listeners with `tls` choose among
+        /// them by the name that a client asks for.
+        domain: Named<DomainName, DomainTable>,
+
+        /// Sets of addresses by name, for `from`, `except` and `behind`.
         addresses: Named<Name, AddressesTable>,
 
         /// Backends that do the same work, by name, for `forward.to`.
@@ -88,9 +97,44 @@ table! {
         /// any free port. `[::]` is IPv6 only; name `0.0.0.0` beside it for both.
         addresses: List<ListenAddress>,
 
+        /// `true` speaks TLS here, with the certificates of `[domain."…"]`. Default `false`.
+        tls: bool,
+
+        /// The load balancers and proxies that are believed about the client's address: addresses,
+        /// CIDRs, and names of address sets. They must not cover the whole internet: whoever is
+        /// believed can claim any address. Default: nobody is believed, and the client is whoever
+        /// connected.
+        behind: List<AddressReference>,
+
+        /// The one header that tells the client's address when a sender of `behind` sends it:
+        /// `"x-forwarded-for"` (default), `"forwarded"` (RFC 7239) or `"off"`. The other is not
+        /// looked at. It must be the one that your load balancer writes itself: one that it merely
+        /// passes on says what the client likes.
+        forwarded: Forwarded,
+
+        /// Whether senders of `behind` begin a connection with a PROXY header (version 1 or 2):
+        /// `"off"` (default), `"optional"` or `"required"`.
+        proxy_protocol: ProxyProtocol,
+
+        /// `"https"` sends every client to the same URL by HTTPS, and nothing else is served here;
+        /// `{ to = "https", status = 301 }` says with which status. Not together with `tls`.
+        redirect: ListenerRedirect,
+
         /// What clients may take here. Every limit has a default; raise one only when real clients
         /// meet it.
         limits: LimitsTable,
+    }
+}
+
+table! {
+    /// Sends the clients of a listener to HTTPS.
+    ListenerRedirectTable in "in the `redirect` of a listener" requires [to] {
+        /// Where to: `"https"`.
+        to: RedirectTo,
+
+        /// 301, 302, 303, 307 or 308. Default 308: permanent, with the method kept. Clients remember
+        /// 301 and 308.
+        status: RedirectStatus,
     }
 }
 
@@ -118,6 +162,32 @@ table! {
 
         /// How long a client may be silent between two pieces of a request's body. Default `"30s"`.
         body_timeout: NonZeroDuration,
+
+        /// Requests at once on one HTTP/2 connection, 1 to 1000. Default 100.
+        streams: Streams,
+    }
+}
+
+table! {
+    /// A name that there is a certificate for.
+    DomainTable in "in a domain" requires [tls] {
+        /// The certificate and its key.
+        tls: DomainTlsTable,
+
+        /// The oldest version of TLS that is spoken: `"1.2"` (default) or `"1.3"`.
+        min_tls: TlsVersion,
+    }
+}
+
+table! {
+    /// A certificate and its key.
+    DomainTlsTable in "in the `tls` of a domain" requires [cert, key] {
+        /// The certificate, then those of its issuers, in PEM: `"file:PATH"`. Relative to this file,
+        /// and watched: a renewed certificate is used from the next connection on.
+        cert: FileReference,
+
+        /// The certificate's private key in PEM, not encrypted: `"file:PATH"` or `"env:NAME"`.
+        key: SecretReference,
     }
 }
 
@@ -128,8 +198,8 @@ table! {
         /// one label or more. Default: any host.
         hosts: List<Host>,
 
-        /// The names of the listeners it answers on. Default: all of them. An API for colleagues only
-        /// names a listener that only they reach.
+        /// The names of the listeners it answers on. Default: all of them, but those that only
+        /// redirect. An API for colleagues only names a listener that only they reach.
         listen: List<Name>,
 
         /// A path that all routes begin with, such as `"/v1"`. It is taken off before routes are
@@ -162,7 +232,7 @@ table! {
 }
 
 table! {
-    /// A token bucket that requests to a route share.
+    /// A token bucket that requests to a route share, or those of one client.
     ThrottleTable in "in `throttle`" requires [rate] {
         /// How fast tokens come back: `"50/s"`, `"600/m"`, `"1/h"`, `"10000/d"`.
         rate: Rate,
@@ -170,7 +240,8 @@ table! {
         /// How many requests may come at once, at least 1. Default: one second's rate, at least 1.
         burst: Burst,
 
-        /// Who shares a bucket. Default `"route"`: everyone who calls the route.
+        /// Who shares a bucket: `"route"` (default), everyone who calls the route; `"client"`, the
+        /// requests of one client address, or of one /64 of IPv6.
         by: ThrottleBy,
     }
 }
@@ -189,7 +260,7 @@ table! {
         open: bool,
 
         /// One bucket, or several that must all have a token. A request that is refused for another
-        /// reason takes none.
+        /// reason takes none, except from the bucket of its client.
         throttle: OneOrMany<ThrottleTable>,
 
         /// How many requests may be under way at once, 1 to 1000000; more are refused with 503.
@@ -218,7 +289,9 @@ table! {
 table! {
     /// How a request is sent to a backend.
     ForwardTable in "in `forward`" requires [to] {
-        /// The backend, `"http://host:port"` without a path, or the name of an `[upstream.NAME]`.
+        /// The backend, `"http://host:port"` or `"https://host:port"` without a path, or the name of
+        /// an `[upstream.NAME]`. Without a port it is 80 or 443. The certificate of an `https` backend
+        /// must be good for its host.
         to: Destination,
 
         /// From the start of forwarding to the last byte of the answer, whoever is slow. Default
@@ -328,12 +401,75 @@ table! {
 table! {
     /// Backends that do the same work.
     UpstreamTable in "in an upstream" requires [targets] {
-        /// The backends, taken in turn: `["http://10.0.3.7:8080", "http://10.0.3.8:8080"]`.
+        /// The backends: `["http://10.0.3.7:8080", "http://10.0.3.8:8080"]`, or `https://`.
         targets: List<Target>,
 
         /// Where their addresses may lie: `["10.0.3.0/24"]`. Without it a name may stand only for
         /// addresses of the public internet; an address is taken as it is written, except
         /// link-local and metadata addresses.
         networks: List<Network>,
+
+        /// How one of several targets is chosen: `"round-robin"` (default), each in turn;
+        /// `"least-requests"`, the one with the fewest requests under way; `"client-hash"`, the same
+        /// one for the same client, as long as it is there.
+        balance: Balance,
+
+        /// The version of HTTP that the targets are spoken to in: `"1.1"` (default) or `"2"`. Without
+        /// TLS, `"2"` is spoken from the first byte on; the targets must know that.
+        http: HttpVersion,
+
+        /// The authorities that `https` targets must have their certificates from, in PEM:
+        /// `"file:PATH"`. Relative to this file, and watched. Default: the public ones.
+        ca: FileReference,
+
+        /// Asks each target now and then whether it is well, and sends it no requests while it is not.
+        /// Default: nobody asks.
+        health: HealthTable,
+
+        /// When a target that fails requests is left alone for a while: `{ after = 5, pause = "10s" }`
+        /// (default), or `"off"`.
+        eject: Eject,
+    }
+}
+
+table! {
+    /// How targets are asked whether they are well.
+    HealthTable in "in `health`" requires [path] {
+        /// The path that is asked for with `GET`, with its query: `"/ping"`. Up to 1024 characters.
+        path: ProbePath,
+
+        /// The `Host` that is asked for: `"upstream"` (default: the target's own), or a host.
+        host: BackendHost,
+
+        /// The statuses that mean that a target is well, from 100 to 599: `"200-299,403"`. Default
+        /// `"200-299"`.
+        codes: Codes,
+
+        /// How often a target is asked, `"100ms"` to `"1h"`. Default `"10s"`.
+        every: NonZeroDuration,
+
+        /// How long an answer may take, less than `every`. Default `"5s"`, or half of `every` where
+        /// that is less.
+        timeout: NonZeroDuration,
+
+        /// So many good answers in a row make a target well again, 1 to 10. Default 3; a target that
+        /// is new needs one.
+        healthy: Probes,
+
+        /// So many bad answers in a row make a target unwell, 1 to 10. Default 2.
+        unhealthy: Probes,
+    }
+}
+
+table! {
+    /// When a target that fails requests is left alone.
+    EjectTable in "in `eject`" {
+        /// After so many failed requests in a row, 1 to 1000: no connection, no answer, or one that
+        /// makes no sense. Default 5.
+        after: Failures,
+
+        /// For how long, `"100ms"` to `"1h"`. Default `"10s"`; longer each time that it happens in a
+        /// row, up to ten times as long.
+        pause: NonZeroDuration,
     }
 }

@@ -20,6 +20,7 @@
 pub mod model;
 pub mod path;
 
+mod choice;
 mod collections;
 mod decode;
 mod diagnostic;
@@ -28,6 +29,7 @@ mod files;
 mod include;
 mod load;
 mod number;
+mod pem;
 mod reading;
 mod render;
 mod resolve;

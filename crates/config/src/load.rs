@@ -133,9 +133,27 @@ impl Loader {
         for path in &expansion.directories {
             self.reading.depends_on(path);
         }
+        if expansion.files.is_empty() {
+            self.includes_nothing(glob, &expansion.directories);
+        }
         for path in &expansion.files {
             self.include_file(glob, path);
         }
+    }
+
+    fn includes_nothing(&mut self, glob: &Located<Glob>, directories: &[PathBuf]) {
+        self.is_incomplete = true;
+        let error = self.reading.error(glob.span, format!("no file matches {}", quoted(&glob.value.0)));
+        let looked_in = match directories.last() {
+            Some(directory) if directory != Path::new(".") => quoted(&directory.to_string_lossy()),
+            Some(_) | None => "the working directory".to_owned(),
+        };
+        let others = match directories.len() {
+            0 | 1 => String::new(),
+            count => format!(" and {} more", count - 1),
+        };
+        let help = format!("looked in {looked_in}{others}; paths are relative to the file that names them");
+        self.reading.report(error.with_help(help));
     }
 
     fn include_file(&mut self, glob: &Located<Glob>, path: &Path) {

@@ -24,7 +24,7 @@ pub struct Model {
     pub log: Log,
     /// `listen` or `[listen.…]`, in the order of their names.
     pub listeners: Vec<Listener>,
-    /// `[api.…]`, in the order of their names.
+    /// `[api.…]`, in the order of their names; empty only where every listener redirects.
     pub apis: Vec<Api>,
     /// `[domain."…"]`, in the order of their names: the certificates of listeners that speak TLS.
     pub domains: Vec<Domain>,
@@ -96,7 +96,7 @@ pub struct Listener {
 /// Senders that are believed about the client's address.
 #[derive(Debug, Clone)]
 pub struct Behind {
-    /// The senders, never empty, and never the whole internet.
+    /// The senders, never empty, and never all of the IPv4 or the IPv6 internet.
     pub senders: Vec<AddressEntry>,
     /// The one header that is believed from them.
     pub forwarded: ForwardedHeader,
@@ -131,7 +131,7 @@ pub enum ProxyProtocol {
 pub struct Domain {
     /// The name, or every name one label below it (`*.example.com`).
     pub name: HostPattern,
-    /// The certificate, then those of its issuers: PEM, as read.
+    /// The certificate, then those of its issuers: the PEM blocks as read, without what stood around them.
     pub chain: Arc<[u8]>,
     /// The certificate's private key: PEM.
     pub key: Secret,
@@ -180,7 +180,7 @@ pub struct Api {
     pub stage: Arc<str>,
     /// The hosts it answers for; empty: any host.
     pub hosts: Vec<HostPattern>,
-    /// The names of the listeners that it answers on, never empty.
+    /// The names of the listeners that it answers on, never empty, and none that only redirects.
     pub listeners: Vec<Arc<str>>,
     /// The base path, in the one form, without a trailing slash: empty or `/v1`.
     pub base: Arc<str>,
@@ -420,7 +420,8 @@ pub struct Upstream {
     pub balance: Balance,
     /// The version of HTTP that its targets are spoken to in.
     pub http: HttpVersion,
-    /// Authorities that its targets' certificates are checked against, PEM, as read; absent: the public ones.
+    /// Authorities that its targets' certificates are checked against: PEM blocks as read, without what stood around
+    /// them; absent: the public ones.
     pub ca: Option<Arc<[u8]>>,
     /// How its targets are probed; absent: not at all.
     pub health: Option<Health>,
@@ -473,7 +474,7 @@ pub struct Health {
     pub codes: Vec<RangeInclusive<u16>>,
     /// Between the starts of two probes of one target. Default 10 s.
     pub every: Duration,
-    /// How long a probe may take, shorter than `every`. Default 5 s.
+    /// How long a probe may take, shorter than `every`. Default 5 s, or half of `every` where that is less.
     pub timeout: Duration,
     /// So many good probes in a row make an unhealthy target healthy. Default 3. A new target needs one.
     pub healthy: NonZeroU32,

@@ -85,6 +85,12 @@ whole_numbers! {
     Connections: usize = 1..=10_000_000, "a listener without room for one connection serves nobody";
     /// How many header fields.
     HeaderCount: usize = 1..=1_000, "every request has a header, and none needs more than a thousand";
+    /// How many requests at once on one connection.
+    Streams: u32 = 1..=1_000, "a connection without room for one request serves nobody, and none needs room for more than a thousand";
+    /// How many probes in a row change what is thought of a target.
+    Probes: NonZeroU32 = 1..=10, "one probe is the least that can tell, and more than ten tell it too late";
+    /// How many failures in a row have a target left alone.
+    Failures: NonZeroU32 = 1..=1_000, "one failure is the least that can tell, and more than a thousand tell it too late";
     /// How often another target is tried.
     Retries: u32 = 0..=10, "trying more often only adds to what is wrong";
     /// The status of an answer.

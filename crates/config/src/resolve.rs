@@ -5,23 +5,30 @@
 mod action;
 mod addresses;
 mod api;
+mod behind;
+mod certificate;
 mod collision;
+mod domain;
 mod entry;
 mod example;
+mod health;
 mod listener;
 mod names;
 mod route;
+mod secret;
 mod server;
+mod throttle;
 mod upstream;
 
 use std::sync::Arc;
 
+use self::listener::Role;
 use self::names::{Known, Namespace};
 use crate::decode::Field;
-use crate::file::{AddressesTable, ApiTable, File, LogTable, RouteTable, ServerTable, UpstreamTable};
+use crate::file::{AddressesTable, ApiTable, DomainTable, File, LogTable, RouteTable, ServerTable, UpstreamTable};
 use crate::model::{AddressSet, Model, Upstream};
 use crate::reading::Reading;
-use crate::text::{Name, RouteKey};
+use crate::text::{DomainName, Name, RouteKey};
 use crate::value::Listen;
 
 /// Resolves the files of a configuration, in the order they were read.
@@ -29,20 +36,22 @@ pub(crate) fn resolve(files: Vec<File>, reading: &mut Reading) -> Option<Model> 
     let merged = Merged::new(files, reading);
     let server = server::server(merged.server, reading);
     let log = server::log(&merged.log, reading);
-    let listeners = listener::listeners(merged.listen, server.as_ref(), reading);
     let sets = addresses::sets(merged.addresses, reading);
+    let listeners = listener::listeners(merged.listen, server.as_ref(), &sets, reading);
+    domain::check_used(&merged.domains, &listeners, reading);
+    let domains = domain::domains(merged.domains, reading);
     let upstreams = upstream::upstreams(merged.upstreams, reading);
-    let scope = Scope { listeners: listeners.names(), sets, upstreams };
+    let scope = Scope { listeners: listeners.roles(), sets, upstreams };
     let apis = api::apis(merged.apis, merged.routes, &scope, reading);
     if reading.has_errors() {
         return None;
     }
-    Some(Model { server: server?, log: log?, listeners: listeners.into_model()?, apis: apis?, domains: Vec::new() })
+    Some(Model { server: server?, log: log?, listeners: listeners.into_model()?, apis: apis?, domains: domains? })
 }
 
 /// What routes refer to by name.
 struct Scope {
-    listeners: Known<()>,
+    listeners: Known<Role>,
     sets: Known<Arc<AddressSet>>,
     upstreams: Known<Arc<Upstream>>,
 }
@@ -55,6 +64,7 @@ struct Merged {
     apis: Namespace<Name, ApiTable>,
     /// Top-level routes: those of the API `default`.
     routes: Namespace<RouteKey, RouteTable>,
+    domains: Namespace<DomainName, DomainTable>,
     addresses: Namespace<Name, AddressesTable>,
     upstreams: Namespace<Name, UpstreamTable>,
 }
@@ -67,6 +77,7 @@ impl Merged {
             listen: Field::Absent,
             apis: Namespace::new("API"),
             routes: Namespace::new("route"),
+            domains: Namespace::new("domain"),
             addresses: Namespace::new("address set"),
             upstreams: Namespace::new("upstream"),
         };
@@ -76,6 +87,7 @@ impl Merged {
             once("listen", &mut merged.listen, file.listen, reading);
             merged.apis.join(file.api, file.unknown.may_mean("api"), reading);
             merged.routes.join(file.route, file.unknown.may_mean("route"), reading);
+            merged.domains.join(file.domain, file.unknown.may_mean("domain"), reading);
             merged.addresses.join(file.addresses, file.unknown.may_mean("addresses"), reading);
             merged.upstreams.join(file.upstream, file.unknown.may_mean("upstream"), reading);
         }

@@ -2,6 +2,7 @@
 //! sentence what is wrong with a string that is none.
 
 mod address;
+mod codes;
 mod duration;
 mod header;
 mod host;
@@ -18,13 +19,14 @@ use std::ops::Range;
 use toml::de::DeValue;
 
 pub(crate) use self::address::{AddressReference, ClientAddress, ListenAddress, Network};
+pub(crate) use self::codes::Codes;
 pub(crate) use self::duration::{Duration, NonZeroDuration, Timeout};
 pub(crate) use self::header::{FieldName, FieldValue};
-pub(crate) use self::host::{BackendHost, Host};
+pub(crate) use self::host::{BackendHost, DomainName, Host};
 pub(crate) use self::name::{Label, Name};
 pub(crate) use self::quantity::{Rate, Size};
-pub(crate) use self::reference::{AccessLog, Admin, FilePath, Glob, SecretReference};
-pub(crate) use self::request::{BasePath, Method, RequestPath};
+pub(crate) use self::reference::{AccessLog, Admin, FilePath, FileReference, Glob, SecretReference};
+pub(crate) use self::request::{BasePath, Method, ProbePath, RequestPath};
 pub(crate) use self::route_key::RouteKey;
 pub(crate) use self::target::{Destination, Target};
 pub(crate) use self::template::{BackendPath, Location, RawPart};
@@ -121,7 +123,9 @@ text_schemas!(
     BackendPath,
     BasePath,
     ClientAddress,
+    Codes,
     Destination,
+    DomainName,
     Duration,
     FieldName,
     FieldValue,
@@ -135,6 +139,7 @@ text_schemas!(
     Name,
     Network,
     NonZeroDuration,
+    ProbePath,
     Rate,
     RequestPath,
     RouteKey,

@@ -7,11 +7,12 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 use toml::de::DeValue;
 
+use crate::choice::RedirectTo;
 use crate::collections::Named;
-use crate::decode::{Decode, Decoder, Item};
-use crate::file::ListenerTable;
+use crate::decode::{Decode, Decoder, Field, Item};
+use crate::file::{EjectTable, ListenerRedirectTable, ListenerTable};
 use crate::model::Expect;
-use crate::text::{ListenAddress, Name, Text, TextError, quoted};
+use crate::text::{ListenAddress, Name};
 
 /// `listen`: one address, or listeners by name.
 #[derive(Debug)]
@@ -57,32 +58,84 @@ impl JsonSchema for Listen {
     }
 }
 
-/// Who shares a bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ThrottleBy {
-    Route,
-}
+/// `redirect` of a listener: `"https"`, or a table that says with which status.
+#[derive(Debug)]
+pub(crate) struct ListenerRedirect(pub(crate) StatusCode);
 
-impl Text for ThrottleBy {
-    const WHAT: &'static str = "\"route\"";
-    const PATTERN: &'static str = "^route$";
-
-    fn parse(text: &str) -> Result<Self, TextError> {
-        match text {
-            "route" => Ok(Self::Route),
-            _ => Err(TextError::new(format!("cannot throttle by {}", quoted(text)))
-                .with_help("in this version a bucket is shared by all who call the route: `route`")),
+impl Decode for ListenerRedirect {
+    fn decode(item: Item<'_>, decoder: &mut Decoder<'_>) -> Option<Self> {
+        match item.value {
+            DeValue::Table(_) => {
+                let table = ListenerRedirectTable::decode(item, decoder)?;
+                let RedirectTo(()) = table.to.value()?;
+                match table.status {
+                    Field::Absent => Some(Self::DEFAULT),
+                    Field::Broken => None,
+                    Field::Given(status) => Some(Self(status.value.0)),
+                }
+            }
+            DeValue::String(_) => RedirectTo::decode(item, decoder).map(|RedirectTo(())| Self::DEFAULT),
+            DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_) => {
+                decoder.wrong_kind(item, "\"https\" or `{ to = \"https\", status = 308 }`");
+                None
+            }
         }
     }
 }
 
-impl JsonSchema for ThrottleBy {
+impl ListenerRedirect {
+    const DEFAULT: Self = Self(StatusCode::PERMANENT_REDIRECT);
+}
+
+impl JsonSchema for ListenerRedirect {
     fn schema_name() -> Cow<'static, str> {
-        "ThrottleBy".into()
+        "ListenerRedirect".into()
     }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "enum": ["route"] })
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let short = generator.subschema_for::<RedirectTo>();
+        let table = generator.subschema_for::<ListenerRedirectTable>();
+        json_schema!({ "anyOf": [short, table] })
+    }
+}
+
+/// `eject`: when a target is left alone, or `"off"`.
+#[derive(Debug)]
+pub(crate) enum Eject {
+    Off,
+    On(EjectTable),
+}
+
+impl Decode for Eject {
+    fn decode(item: Item<'_>, decoder: &mut Decoder<'_>) -> Option<Self> {
+        match item.value {
+            DeValue::Table(_) => EjectTable::decode(item, decoder).map(Self::On),
+            DeValue::String(text) if text == "off" => Some(Self::Off),
+            DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_) => {
+                decoder.wrong_kind(item, "`{ after = 5, pause = \"10s\" }` or \"off\"");
+                None
+            }
+        }
+    }
+}
+
+impl JsonSchema for Eject {
+    fn schema_name() -> Cow<'static, str> {
+        "Eject".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let table = generator.subschema_for::<EjectTable>();
+        json_schema!({ "anyOf": [table, { "type": "string", "enum": ["off"] }] })
     }
 }
 

@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use gatepost_config::model::{
-    Action, AddressEntry, Addresses, Api, Entry, Forward, Listener, Model, Route, RouteMatcher,
+    Action, AddressEntry, Addresses, Api, Behind, Domain, Entry, Forward, Listener, Model, Route, RouteMatcher,
+    Upstream,
 };
 
 #[test]
@@ -64,13 +65,32 @@ fn describe(model: &Model) -> String {
     let mut text = String::new();
     writeln!(text, "server {:?}", model.server).unwrap();
     writeln!(text, "log {:?}", model.log.access).unwrap();
-    for Listener { name, addresses, limits, place, .. } in &model.listeners {
-        writeln!(text, "listener {name} {addresses:?} at {}\n  {limits:?}", place.describe()).unwrap();
+    for listener in &model.listeners {
+        describe_listener(&mut text, listener);
+    }
+    for Domain { name, chain, key, min_tls, place } in &model.domains {
+        writeln!(text, "domain {name:?} at {}", place.describe()).unwrap();
+        writeln!(text, "  {:?} {key:?} {min_tls:?}", String::from_utf8_lossy(chain)).unwrap();
     }
     for api in &model.apis {
         describe_api(&mut text, api);
     }
     text
+}
+
+fn describe_listener(text: &mut String, listener: &Listener) {
+    let Listener { name, addresses, limits, tls, behind, redirect, place } = listener;
+    writeln!(text, "listener {name} {addresses:?} at {}\n  {limits:?}", place.describe()).unwrap();
+    if *tls {
+        writeln!(text, "  tls").unwrap();
+    }
+    if let Some(Behind { senders, forwarded, proxy_protocol }) = behind {
+        let senders: Vec<_> = senders.iter().map(describe_entry).collect();
+        writeln!(text, "  behind {} {forwarded:?} proxy {proxy_protocol:?}", senders.join(", ")).unwrap();
+    }
+    if let Some(status) = redirect {
+        writeln!(text, "  redirect {status}").unwrap();
+    }
 }
 
 fn describe_api(text: &mut String, api: &Api) {
@@ -115,7 +135,7 @@ fn describe_action(text: &mut String, action: &Action) {
     match action {
         Action::Forward(forward) => {
             let Forward { upstream, timeout, path, host, retries, .. } = forward;
-            writeln!(text, "    forward to {upstream:?}").unwrap();
+            describe_upstream(text, upstream);
             writeln!(text, "      timeout {timeout:?} retries {retries} host {host:?}").unwrap();
             writeln!(text, "      path {path:?}").unwrap();
             let Forward { set_headers, remove_headers, .. } = forward;
@@ -129,4 +149,12 @@ fn describe_action(text: &mut String, action: &Action) {
             writeln!(text, "    redirect {} {:?}", redirect.status, redirect.to).unwrap();
         }
     }
+}
+
+fn describe_upstream(text: &mut String, upstream: &Upstream) {
+    let Upstream { name, targets, networks, balance, http, ca, health, eject } = upstream;
+    let ca = ca.as_deref().map(String::from_utf8_lossy);
+    writeln!(text, "    forward to {name:?} {targets:?} networks {networks:?}").unwrap();
+    writeln!(text, "      {balance:?} http {http:?} ca {ca:?}").unwrap();
+    writeln!(text, "      health {health:?}\n      eject {eject:?}").unwrap();
 }

@@ -23,6 +23,8 @@ fn the_schema_rejects_files_of_the_wrong_structure() {
     let validator = jsonschema::validator_for(&schema()).unwrap();
     for name in [
         "answers",
+        "behind",
+        "domains",
         "durations_and_sizes",
         "examples",
         "headers",
@@ -30,11 +32,13 @@ fn the_schema_rejects_files_of_the_wrong_structure() {
         "listeners",
         "names",
         "not_in_this_version",
+        "redirecting_listeners",
         "route_keys",
         "secret_in_the_file",
         "targets",
         "templates",
         "unknown_keys",
+        "upstreams",
         "wrong_kinds",
     ] {
         let path = golden("broken").join(name).with_extension("toml");

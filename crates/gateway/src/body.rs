@@ -9,17 +9,20 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
+use gatepost_net::BelievedHeader;
+use http::HeaderValue;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::admission::Permit;
-use crate::connection::{BodyFailure, Connection};
+use crate::connection::Connection;
 use crate::forward::pool::Pooled;
 use crate::record::{Ended, Record};
+use crate::stream::{BodyFailure, Stream};
 
-/// The body of a request where both reach it: whoever sends it on, and the connection it comes on, which takes it back
-/// when the exchange is over.
+/// The body of a request where both reach it: whoever sends it on, and the stream it comes on, which takes it back when
+/// the exchange is over.
 #[derive(Debug)]
 pub(crate) struct SharedBody {
     incoming: RefCell<Option<Incoming>>,
@@ -39,27 +42,29 @@ pub(crate) struct SharedBody {
 pub(crate) struct RequestBody {
     /// Absent: there is none.
     shared: Option<Rc<SharedBody>>,
-    connection: Rc<Connection>,
+    stream: Stream,
     /// Bytes that may still come.
     room: u64,
 }
 
 impl SharedBody {
     /// Takes the body from its reader, who is told; what still comes of it is discarded.
-    pub(crate) fn release(&self, connection: &Connection) {
-        connection.await_body(false);
+    pub(crate) fn release(&self, stream: &Stream) {
+        stream.await_body(false);
         let Some(incoming) = self.incoming.borrow_mut().take() else { return };
         if let Some(reader) = self.reader.borrow_mut().take() {
             reader.wake();
         }
         if incoming.is_end_stream() {
             self.ended.set(true);
-        } else if self.awaits_continue.get() {
-            // Asking for it would send `100 Continue` for a body that nobody wants.
-            connection.leave_unread();
         } else {
-            connection.discard(incoming);
+            stream.abandon(incoming, self.awaits_continue.get());
         }
+    }
+
+    /// Whether more of it may come.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.ended.get()
     }
 
     /// Polls it for `cx`'s task, which is woken when it is released.
@@ -85,24 +90,24 @@ impl SharedBody {
 }
 
 impl RequestBody {
-    pub(crate) fn new(incoming: Incoming, connection: Rc<Connection>, expects_continue: bool) -> Self {
+    pub(crate) fn new(incoming: Incoming, stream: Stream, expects_continue: impl FnOnce() -> bool) -> Self {
         let shared = (!incoming.is_end_stream()).then(|| {
             Rc::new(SharedBody {
                 incoming: RefCell::new(Some(incoming)),
                 ended: Cell::new(false),
-                awaits_continue: Cell::new(expects_continue),
+                awaits_continue: Cell::new(expects_continue()),
                 reader: RefCell::new(None),
             })
         });
-        Self { shared, connection, room: 0 }
+        Self { shared, stream, room: 0 }
     }
 
     /// No body, for a second try of a request that has none.
     pub(crate) fn none_like_it(&self) -> Self {
-        Self { shared: None, connection: Rc::clone(&self.connection), room: 0 }
+        Self { shared: None, stream: self.stream.clone(), room: 0 }
     }
 
-    /// For the connection, to take it back.
+    /// For the stream, to take it back.
     pub(crate) fn share(&self) -> Option<Rc<SharedBody>> {
         self.shared.clone()
     }
@@ -128,7 +133,7 @@ impl RequestBody {
     }
 
     fn fail(&self, failure: BodyFailure, error: io::Error) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        self.connection.fail_body(failure);
+        self.stream.progress.fail_body(failure);
         Poll::Ready(Some(Err(error)))
     }
 }
@@ -142,7 +147,7 @@ impl Body for RequestBody {
             return Poll::Ready(None);
         };
         let polled = shared.poll_incoming(cx);
-        self.connection.await_body(polled.is_pending());
+        self.stream.await_body(polled.is_pending());
         match ready!(polled) {
             Some(Ok(frame)) => {
                 // Trailers are dropped: HTTP/1.1 backends do not expect any, and they could carry anything.
@@ -152,7 +157,7 @@ impl Body for RequestBody {
                     return self.fail(BodyFailure::TooLarge, io::Error::other("the body is longer than permitted"));
                 }
                 self.room -= length;
-                self.connection.bytes_in.update(|bytes| bytes + length);
+                self.stream.took_in(length);
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
             Some(Err(error)) => self.fail(BodyFailure::Broken, io::Error::other(error)),
@@ -180,7 +185,7 @@ impl Body for RequestBody {
 impl Drop for RequestBody {
     fn drop(&mut self) {
         if let Some(shared) = &self.shared {
-            shared.release(&self.connection);
+            shared.release(&self.stream);
         }
     }
 }
@@ -203,7 +208,8 @@ impl Answering {
 #[derive(Debug)]
 pub(crate) struct ResponseBody {
     content: Content,
-    exchange: Exchange,
+    /// Absent: it goes on elsewhere.
+    exchange: Option<Exchange>,
 }
 
 #[derive(Debug)]
@@ -218,7 +224,12 @@ impl ResponseBody {
     pub(crate) fn whole(bytes: Bytes, mut exchange: Exchange) -> Self {
         // What is handed over in one piece is not cut; whether the client takes it is between it and hyper.
         exchange.ended = Ended::Complete;
-        Self { content: Content::Whole(bytes), exchange }
+        Self { content: Content::Whole(bytes), exchange: Some(exchange) }
+    }
+
+    /// Nothing, and not the end of the exchange.
+    pub(crate) fn none() -> Self {
+        Self { content: Content::Whole(Bytes::new()), exchange: None }
     }
 
     pub(crate) fn streamed(answering: Answering, mut exchange: Exchange) -> Self {
@@ -226,15 +237,18 @@ impl ResponseBody {
         if answering.body.is_end_stream() {
             exchange.ended = Ended::Complete;
             answering.complete();
-            return Self { content: Content::Whole(Bytes::new()), exchange };
+            return Self { content: Content::Whole(Bytes::new()), exchange: Some(exchange) };
         }
-        exchange.connection.answering.replace(Some(answering));
-        Self { content: Content::Streamed(hint), exchange }
+        exchange.stream.progress.answering.replace(Some(answering));
+        Self { content: Content::Streamed(hint), exchange: Some(exchange) }
     }
 
     fn poll_answering(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let Exchange { connection, ended, bytes_out, .. } = &mut self.exchange;
-        let mut slot = connection.answering.borrow_mut();
+        let Some(Exchange { stream, ended, bytes_out, .. }) = &mut self.exchange else {
+            return Poll::Ready(None);
+        };
+        stream.asked_for_more();
+        let mut slot = stream.progress.answering.borrow_mut();
         let Some(answering) = slot.as_mut() else {
             // Ended before (hyper may ask again), or let go of when the exchange was cut.
             let complete = *ended == Ended::Complete;
@@ -246,6 +260,7 @@ impl ResponseBody {
                     // Trailers are dropped: the client did not ask for them.
                     let Ok(data) = frame.into_data() else { continue };
                     *bytes_out += data.len() as u64;
+                    stream.handed_over();
                     // hyper does not ask again once a declared length is met.
                     if answering.body.is_end_stream() {
                         *ended = Ended::Complete;
@@ -277,7 +292,9 @@ impl Body for ResponseBody {
             Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Content::Whole(bytes) => {
                 let bytes = std::mem::take(bytes);
-                self.exchange.bytes_out = bytes.len() as u64;
+                if let Some(exchange) = &mut self.exchange {
+                    exchange.bytes_out = bytes.len() as u64;
+                }
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Content::Streamed(_) => self.poll_answering(cx),
@@ -287,7 +304,7 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Whole(bytes) => bytes.is_empty(),
-            Content::Streamed(_) => self.exchange.ended == Ended::Complete,
+            Content::Streamed(_) => self.exchange.as_ref().is_none_or(|exchange| exchange.ended == Ended::Complete),
         }
     }
 
@@ -304,7 +321,9 @@ impl Body for ResponseBody {
 /// Dropped wherever the exchange ends, by an answer or because the client went away.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    pub(crate) connection: Rc<Connection>,
+    pub(crate) stream: Stream,
+    /// In which header the request's sender is believed about its client.
+    pub(crate) believed: BelievedHeader,
     permit: Option<Permit>,
     /// There until it is sent off.
     record: Option<Box<Record>>,
@@ -313,10 +332,16 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    pub(crate) fn begin(connection: Rc<Connection>, record: Box<Record>, body: Option<Rc<SharedBody>>) -> Self {
-        connection.begin_exchange(body);
-        connection.worker.begin_exchange();
-        Self { connection, permit: None, record: Some(record), ended: Ended::Client, bytes_out: 0 }
+    pub(crate) fn begin(stream: Stream, record: Box<Record>, body: Option<Rc<SharedBody>>) -> Self {
+        stream.begin(body);
+        stream.connection.worker.begin_exchange();
+        let believed = BelievedHeader::Off;
+        Self { stream, believed, permit: None, record: Some(record), ended: Ended::Client, bytes_out: 0 }
+    }
+
+    /// The client's address as text.
+    pub(crate) fn client(&self) -> &HeaderValue {
+        self.record.as_ref().map_or(&self.stream.connection.client_text, |record| &record.client)
     }
 
     /// Adds to the record.
@@ -332,22 +357,36 @@ impl Exchange {
     }
 }
 
+impl Exchange {
+    /// What an upgraded connection came to.
+    pub(crate) fn tunnelled(&mut self, bytes_in: u64, bytes_out: u64, ended: Ended) {
+        self.stream.progress.bytes_in.set(bytes_in);
+        self.bytes_out = bytes_out;
+        self.ended = ended;
+    }
+}
+
 impl Drop for Exchange {
     fn drop(&mut self) {
+        let Stream { connection, progress } = &self.stream;
         let now = Instant::now();
-        self.connection.end_exchange(now);
-        drop(self.connection.answering.borrow_mut().take());
+        self.stream.end(now);
+        drop(progress.answering.borrow_mut().take());
         drop(self.permit.take());
-        let ended = self.connection.cut.take().unwrap_or(self.ended);
-        let stopped = ended == Ended::Client && self.connection.worker.is_quitting();
+        let ended = progress.cut.take().unwrap_or(self.ended);
+        if ended == Ended::Client && !progress.is_answered() {
+            connection.took_back();
+        }
+        let worker = &connection.worker;
+        let stopped = ended == Ended::Client && worker.is_quitting();
         let ended = if stopped { Ended::Stop } else { ended };
-        self.connection.worker.end_exchange();
+        worker.end_exchange();
         if let Some(mut record) = self.record.take() {
             record.took = now.saturating_duration_since(record.started);
-            record.bytes_in = self.connection.bytes_in.get();
+            record.bytes_in = progress.bytes_in.get();
             record.bytes_out = self.bytes_out;
             record.ended = ended;
-            self.connection.worker.finish(record);
+            worker.finish(record);
         }
     }
 }

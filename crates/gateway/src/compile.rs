@@ -8,15 +8,14 @@ use std::sync::atomic::AtomicUsize;
 use bytes::Bytes;
 use gatepost_config::model::{self, Model, ThrottleBy};
 use gatepost_meter::{Bucket, ClientTable, Law, Nanos, Slots};
-use gatepost_net::{Destination, Fence, Host, PrefixSet};
+use gatepost_net::{BelievedHeader, Destination, Fence, Host, PrefixSet};
 use http::{HeaderMap, HeaderValue};
 
 use crate::log_line::route_fields;
 use crate::router::Router;
-use crate::senders::Senders;
 use crate::snapshot::{
-    Action, Addresses, Api, ApiNames, Entry, Forward, Hosts, ListenKey, Listener, Parallel, Redirect, Respond, Route,
-    Snapshot, Target, Targets,
+    Action, Addresses, Api, ApiNames, Behind, Entry, Forward, Hosts, ListenKey, Listener, Parallel, Redirect, Respond,
+    Route, Snapshot, Target, Targets,
 };
 use crate::stats::Stats;
 
@@ -87,18 +86,23 @@ impl Snapshot {
         };
         let apis: Vec<(&model::Api, Arc<Api>)> =
             model.apis.iter().map(|api| (api, Arc::new(compiler.api(api)))).collect();
+        let listeners: Vec<_> = model
+            .listeners
+            .iter()
+            .flat_map(|listener| {
+                let compiled = Arc::new(Listener {
+                    name: Arc::clone(&listener.name),
+                    limits: listener.limits,
+                    stats: stats.listener(&listener.name),
+                    behind: listener.behind.as_ref().map(|behind| compiler.behind(behind)),
+                    redirect: listener.redirect,
+                    hosts: Hosts::of_listener(&listener.name, &apis),
+                });
+                ListenKey::of(listener).map(move |key| (key, Arc::clone(&compiled)))
+            })
+            .collect();
         compiler.forget();
-        let listeners = model.listeners.iter().flat_map(|listener| {
-            let compiled = Arc::new(Listener {
-                name: Arc::clone(&listener.name),
-                limits: listener.limits,
-                senders: compiler.senders(listener),
-                stats: stats.listener(&listener.name),
-                hosts: Hosts::of_listener(&listener.name, &apis),
-            });
-            ListenKey::of(listener).map(move |key| (key, Arc::clone(&compiled)))
-        });
-        Self { number, listeners: listeners.collect() }
+        Self { number, listeners: listeners.into_iter().collect() }
     }
 }
 
@@ -209,19 +213,24 @@ impl Compiler<'_> {
         Arc::clone(self.lasting.slots.entry((Arc::clone(api), Arc::clone(route))).or_default())
     }
 
-    fn senders(&mut self, listener: &model::Listener) -> Senders {
-        match &listener.behind {
-            Some(behind) => Senders::new(self.addresses(&behind.senders), behind.forwarded),
-            None => Senders::nobody(),
-        }
-    }
-
     fn entry(&mut self, entry: &model::Entry) -> Entry {
         match entry {
             model::Entry::Open => Entry::Open,
             model::Entry::From(rule) => {
                 Entry::From { from: self.addresses(&rule.from), except: self.addresses(&rule.except) }
             }
+        }
+    }
+
+    fn behind(&mut self, behind: &model::Behind) -> Behind {
+        Behind {
+            senders: self.addresses(&behind.senders),
+            header: match behind.forwarded {
+                model::ForwardedHeader::Off => BelievedHeader::Off,
+                model::ForwardedHeader::XForwardedFor => BelievedHeader::XForwardedFor,
+                model::ForwardedHeader::Forwarded => BelievedHeader::Forwarded,
+            },
+            proxy_protocol: behind.proxy_protocol,
         }
     }
 

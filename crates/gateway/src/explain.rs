@@ -45,7 +45,7 @@ pub fn explain(model: &Model, inquiry: &Inquiry<'_>) -> Result<Explanation, Expl
     let compiled = compiled.ok_or_else(|| ExplainError::contradiction("the listener is not among the compiled"))?;
     let mut notes = Vec::new();
     let peer = Peer { socket: inquiry.from, proxied: None };
-    let client = compiled.senders.client(peer, &inquiry.headers, &mut notes).address;
+    let client = compiled.client(peer, &inquiry.headers, &mut notes).address;
     let outcome = judge(client, inquiry, compiled, clock, &mut notes);
     Teller { model, listener, client }.tell(notes, outcome)
 }
@@ -134,7 +134,7 @@ pub struct Rule {
 /// What became of a request.
 #[derive(Debug, Clone)]
 pub enum Verdict {
-    /// It enters, and what the last step says happens.
+    /// It is not refused, and what the last step says happens.
     Admitted,
     /// It does not.
     Refused {
@@ -167,12 +167,13 @@ impl Explanation {
     /// and none where no rule matches.
     #[must_use]
     pub fn decided_by(&self) -> Vec<&Rule> {
-        let admits = |step: &Step| matches!(step.check, Check::Open | Check::From);
-        let decides = |step: &&Step| match self.verdict {
-            Verdict::Admitted => admits(step),
-            Verdict::Refused { .. } => !step.passed,
+        let lets_in = |step: &&Step| matches!(step.check, Check::Open | Check::From);
+        let decisive: Vec<&Step> = match self.verdict {
+            // A listener that sends everyone elsewhere asks nobody in.
+            Verdict::Admitted => self.steps.iter().find(lets_in).or(self.steps.last()).into_iter().collect(),
+            Verdict::Refused { .. } => self.steps.iter().filter(|step| !step.passed).collect(),
         };
-        self.steps.iter().filter(decides).flat_map(|step| &step.rules).collect()
+        decisive.into_iter().flat_map(|step| &step.rules).collect()
     }
 }
 
@@ -219,20 +220,24 @@ impl From<Rejection> for Refusal {
     }
 }
 
-/// The way of a request up to its permit, as in `pipeline.rs`.
+/// The way of a request up to its permit, as in `pipeline.rs`. It needs none where the listener only sends it elsewhere.
 fn judge(
     client: IpAddr,
     inquiry: &Inquiry<'_>,
     listener: &Listener,
     clock: Clock,
     notes: &mut Vec<Note>,
-) -> Result<Permit, Refusal> {
+) -> Result<Option<Permit>, Refusal> {
     let Inquiry { method, target, headers, .. } = inquiry;
     let uri: Uri = target.parse().map_err(|_| Refusal::Unreadable("the path is not one that HTTP can carry"))?;
     let length = body_length(headers)?;
     let facts = Facts::read(client, method, &uri, headers, length, host_name, notes).map_err(Rejection::Malformed)?;
+    if let Some(status) = listener.redirect {
+        notes.push(Note::ToHttps(status));
+        return Ok(None);
+    }
     let route = listener.route(&facts, notes)?;
-    Ok(admit(&facts, route, Meters::Live(clock), notes)?)
+    Ok(Some(admit(&facts, route, Meters::Live(clock), notes)?))
 }
 
 /// The length of the body as hyper finds it (RFC 9112, 6.3): a transfer coding hides it; without either there is none.

@@ -5,7 +5,6 @@ pub(crate) mod pool;
 
 pub(crate) use headers::forwarded;
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -19,15 +18,27 @@ use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
 use crate::body::{Answering, Exchange, RequestBody};
-use crate::connection::{BodyFailure, Connection, Expired};
+use crate::connection::Backend;
 use crate::forward::pool::Pooled;
 use crate::io::Gathering;
 use crate::pipeline::BelowBase;
 use crate::rejection::{BadUpstream, Rejection};
 use crate::snapshot::{Forward, Route, Target};
+use crate::stream::{BodyFailure, Expired, Stream};
 
 /// The longest response head that is accepted from a backend, in bytes.
 const RESPONSE_HEAD: usize = 64 * 1024;
+
+/// A socket to a backend.
+pub(crate) type BackendStream = Gathering;
+
+/// What a backend made of a request.
+pub(crate) enum Forwarded {
+    /// The head of its answer, and where the body comes from.
+    Answer(http::response::Parts, Answering),
+    /// It agreed to an upgrade.
+    Upgrade(http::response::Parts, Backend),
+}
 
 /// Forwards one request.
 ///
@@ -39,20 +50,21 @@ pub(crate) async fn forward(
     below: &BelowBase,
     request: (Parts, RequestBody),
     exchange: &mut Exchange,
-) -> Result<(http::response::Parts, Answering), Rejection> {
-    let connection = Rc::clone(&exchange.connection);
+) -> Result<Forwarded, Rejection> {
+    let stream = exchange.stream.clone();
+    let Stream { progress, .. } = &stream;
     let started = Instant::now();
-    connection.end_by(forward.timeout.map(|timeout| started + timeout));
+    progress.end_by(forward.timeout.map(|timeout| started + timeout));
 
-    let mut request = outgoing(forward, route, below, request, &connection);
+    let mut request = outgoing(forward, route, below, request, exchange);
     request.body_mut().limit(route.max_body);
-    let attempts = Attempts { forward, connection: &connection, replayable: is_replayable(&request) };
-    let outcome = connection.unless_expired(attempts.run(request, exchange)).await;
+    let attempts = Attempts { forward, stream: &stream, replayable: is_replayable(&request) };
+    let outcome = progress.unless_expired(attempts.run(request, exchange)).await;
     exchange.note(|record| record.upstream_took = Some(started.elapsed()));
     let (response, sender) = match outcome {
         Ok(answer) => answer?,
         // A backend cannot answer what its client has not finished sending.
-        Err(Expired::Deadline) if connection.is_owed_body() => return Err(Rejection::BodyStalled),
+        Err(Expired::Deadline) if progress.is_owed_body() => return Err(Rejection::BodyStalled),
         Err(Expired::Deadline) => return Err(Rejection::UpstreamTimeout),
         Err(Expired::BodyStalled) => return Err(Rejection::BodyStalled),
     };
@@ -66,13 +78,13 @@ pub(crate) async fn forward(
     }
     headers::incoming(&mut head.headers);
     head.version = Version::HTTP_11;
-    Ok((head, Answering { body, sender }))
+    Ok(Forwarded::Answer(head, Answering { body, sender }))
 }
 
 /// The tries to get one request answered.
 struct Attempts<'a> {
     forward: &'a Forward,
-    connection: &'a Connection,
+    stream: &'a Stream,
     /// Whether a second try can do no harm although the first may have reached a backend.
     replayable: bool,
 }
@@ -127,7 +139,7 @@ impl Attempts<'_> {
         exchange: &mut Exchange,
     ) -> Result<(Response<Incoming>, Pooled), Failed> {
         exchange.note(|record| record.upstream = Some(Arc::clone(&target.label)));
-        let waiting = if fresh { None } else { self.connection.worker.pools.take(target.id) };
+        let waiting = if fresh { None } else { self.stream.connection.worker.pools.take(target.id) };
         let on_waiting = waiting.is_some();
         let mut pooled = match waiting {
             Some(pooled) => pooled,
@@ -164,7 +176,7 @@ impl Attempts<'_> {
                 tracing::debug!(%error, "connection to a backend ended");
             }
         });
-        Ok(self.connection.worker.pools.adopt(target.id, sender))
+        Ok(self.stream.connection.worker.pools.adopt(target.id, sender))
     }
 
     /// The same request with no body: only a replayable one, which has none, is copied.
@@ -178,7 +190,7 @@ impl Attempts<'_> {
 
     /// Why a request that was sent brought no answer.
     fn blame(&self, error: hyper::Error) -> Rejection {
-        match self.connection.body_failure() {
+        match self.stream.progress.body_failure() {
             Some(BodyFailure::TooLarge) => Rejection::BodyTooLarge,
             Some(BodyFailure::Broken) => Rejection::BodyBroken,
             None => Rejection::BadUpstream(BadUpstream::Http(error)),
@@ -200,11 +212,11 @@ fn outgoing(
     route: &Route,
     below: &BelowBase,
     (mut parts, body): (Parts, RequestBody),
-    connection: &Connection,
+    exchange: &Exchange,
 ) -> Request<RequestBody> {
     parts.uri = target_of(forward, route, below, &parts.uri);
     parts.version = Version::HTTP_11;
-    headers::outgoing(&mut parts.headers, forward, connection);
+    headers::outgoing(&mut parts.headers, forward, exchange);
     if body.length().is_none() {
         // hyper would send a GET without its body of unknown length.
         parts.headers.remove(CONTENT_LENGTH);

@@ -12,20 +12,15 @@ use tokio::net::TcpStream;
 
 use crate::connection::Connection;
 
-/// A client's socket that tells its connection what happens on it.
+/// A connection's wire, whose connection is told what happens on it.
 #[derive(Debug)]
 pub(crate) struct Io {
-    stream: Gathering,
     connection: Rc<Connection>,
 }
 
 impl Io {
-    pub(crate) fn new(stream: TcpStream, connection: Rc<Connection>) -> Self {
-        Self { stream: Gathering(stream), connection }
-    }
-
-    pub(crate) fn into_stream(self) -> TcpStream {
-        self.stream.0
+    pub(crate) fn new(connection: Rc<Connection>) -> Self {
+        Self { connection }
     }
 
     fn wrote(&self, head: &[u8], outcome: &Poll<io::Result<usize>>) {
@@ -43,9 +38,9 @@ fn status_of(head: &[u8]) -> Option<StatusCode> {
 }
 
 impl AsyncRead for Io {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let outcome = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let outcome = Pin::new(&mut *self.connection.wire()).poll_read(cx, buffer);
         if buffer.filled().len() > before {
             self.connection.saw_bytes(&buffer.filled()[before..]);
         }
@@ -54,32 +49,32 @@ impl AsyncRead for Io {
 }
 
 impl AsyncWrite for Io {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write(cx, bytes);
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut *self.connection.wire()).poll_write(cx, bytes);
         self.wrote(bytes, &outcome);
         outcome
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        let outcome = Pin::new(&mut *self.connection.wire()).poll_write_vectored(cx, slices);
         self.wrote(slices.first().map_or(&[], |slice| slice), &outcome);
         outcome
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.connection.wire().is_write_vectored()
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.connection.wire()).poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.connection.wire()).poll_shutdown(cx)
     }
 }
 

@@ -31,9 +31,9 @@ mod record;
 mod rejection;
 mod request;
 mod router;
-mod senders;
 mod snapshot;
 mod stats;
+mod stream;
 mod trace;
 mod worker;
 

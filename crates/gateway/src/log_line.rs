@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 
-use crate::record::{Ended, Record};
+use crate::record::{ClientFrom, Ended, Record};
 use crate::rejection::Reason;
 
 /// Makes lines, and remembers how the second they are in is written.
@@ -34,7 +34,17 @@ impl LineWriter {
         fields.raw(r#"","client":""#);
         fields.bytes(record.client.as_bytes());
         // What told the client's address.
-        fields.raw(r#"","client_from":"socket""#);
+        fields.raw(r#"","client_from":""#);
+        match record.client_from {
+            ClientFrom::Socket => fields.raw("socket"),
+            ClientFrom::ProxyHeader => fields.raw("proxy"),
+            ClientFrom::Header(name, hop) => {
+                fields.raw(name);
+                fields.raw(":");
+                fields.number(hop.into());
+            }
+        }
+        fields.raw("\"");
         if let Some(method) = &record.method {
             fields.name("method");
             // A method is a token.

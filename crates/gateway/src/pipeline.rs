@@ -12,40 +12,40 @@
 //! Everything up to the [`Permit`] runs without waiting, so a refused request never yields its thread.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use gatepost_net::HopSource;
 use http::header::{CONNECTION, EXPECT, HOST, HeaderName, LOCATION};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
-use tokio::time::Instant;
 
 use crate::admission::{Meters, Permit, admit};
 use crate::body::{Answering, Exchange, RequestBody, ResponseBody, SharedBody};
-use crate::connection::Connection;
-use crate::forward::forward;
-use crate::record::{Ended, Record, cut};
+use crate::connection::{Backend, Tunnel};
+use crate::forward::{Forwarded, forward};
+use crate::record::{ClientFrom, Record, cut};
 use crate::rejection::{BadUpstream, Rejection};
 use crate::request::Facts;
-use crate::snapshot::{Action, Redirect, Respond, Route, below_base};
+use crate::snapshot::{Action, Listener, Redirect, Respond, Route, below_base};
+use crate::stream::Stream;
 use crate::trace::NoTrace;
 
 /// Serves one request.
-pub(crate) async fn serve(
-    connection: Rc<Connection>,
-    request: Request<Incoming>,
-) -> Result<Response<ResponseBody>, Infallible> {
+pub(crate) async fn serve(stream: Stream, request: Request<Incoming>) -> Result<Response<ResponseBody>, Infallible> {
     let (mut parts, incoming) = request.into_parts();
-    let body = RequestBody::new(incoming, Rc::clone(&connection), parts.headers.contains_key(EXPECT));
+    name_host(&mut parts);
+    let body = RequestBody::new(incoming, stream.clone(), || parts.headers.contains_key(EXPECT));
     let body_fits = body.can_be_discarded();
-    let mut exchange = begin(connection, &parts, body.share());
+    let mut exchange = begin(stream, &parts, body.share());
 
     let mut spare = HeaderMap::new();
     let outcome = match judge(&parts, &body, &mut exchange) {
-        Ok((permit, below)) => integrate(permit, &below, parts, body, &mut exchange).await,
+        Ok(Judged::Admitted(permit, below)) => integrate(permit, &below, parts, body, &mut exchange).await,
+        Ok(Judged::Elsewhere(response)) => Ok(Answer::Whole(response)),
         Err(rejection) => {
             // The connection reads what still comes of the body.
             drop(body);
@@ -65,44 +65,47 @@ pub(crate) enum BelowBase {
     Rewritten(String),
 }
 
+/// What becomes of a request that is not refused.
+enum Judged {
+    /// It is let in.
+    Admitted(Permit, BelowBase),
+    /// Its listener only sends clients elsewhere.
+    Elsewhere(Response<Bytes>),
+}
+
 /// What an integration makes of a request.
 enum Answer {
     Whole(Response<Bytes>),
     Streamed(http::response::Parts, Answering),
+    Upgraded(http::response::Parts, Backend),
 }
 
-fn begin(connection: Rc<Connection>, parts: &Parts, body: Option<Rc<SharedBody>>) -> Exchange {
-    let record = Record {
-        id: connection.worker.next_id(),
-        at: SystemTime::now(),
-        started: Instant::now(),
-        took: Duration::ZERO,
-        listener: connection.site.name.borrow().clone(),
-        client: connection.client_text.clone(),
-        method: Some(parts.method.clone()),
-        host: Arc::default(),
-        path: Box::default(),
-        route: None,
-        admitted: false,
-        reason: None,
-        detail: None,
-        status: None,
-        upstream: None,
-        attempts: 0,
-        upstream_took: None,
-        bytes_in: 0,
-        bytes_out: 0,
-        ended: Ended::Client,
-    };
-    Exchange::begin(connection, Box::new(record), body)
+/// What HTTP/2 has in `:authority` is `Host` from here on, as it is to a backend (RFC 9113, 8.3.1).
+fn name_host(parts: &mut Parts) {
+    if parts.version == Version::HTTP_2
+        && !parts.headers.contains_key(HOST)
+        && let Some(authority) = parts.uri.authority()
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        parts.headers.insert(HOST, host);
+    }
+}
+
+fn begin(stream: Stream, parts: &Parts, body: Option<Rc<SharedBody>>) -> Exchange {
+    let record = Record { method: Some(parts.method.clone()), ..Record::begin(&stream.connection) };
+    Exchange::begin(stream, Box::new(record), body)
 }
 
 /// Finds the route and asks for admission. Takes from no meter before everything else has been passed.
-fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<(Permit, BelowBase), Rejection> {
-    let connection = Rc::clone(&exchange.connection);
+fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<Judged, Rejection> {
+    let connection = Rc::clone(&exchange.stream.connection);
     let Parts { method, uri, headers, .. } = parts;
+    let mut cache = connection.worker.snapshot.borrow_mut();
+    let listener = connection.site.listener(cache.load()).ok_or(Rejection::ListenerGone)?;
+    drop(cache);
+    let client = find_client(&listener, headers, exchange);
     let name = |host: &[u8]| connection.host_name(host);
-    let facts = match Facts::read(connection.client, method, uri, headers, body.length(), name, &mut NoTrace) {
+    let facts = match Facts::read(client, method, uri, headers, body.length(), name, &mut NoTrace) {
         Ok(facts) => facts,
         Err(malformed) => {
             let host = headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
@@ -113,15 +116,41 @@ fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<(
     };
     exchange.note(|record| record.name(Arc::clone(&facts.host), &facts.path));
 
-    let mut cache = connection.worker.snapshot.borrow_mut();
-    let listener = connection.site.listener(cache.load()).ok_or(Rejection::ListenerGone)?;
+    if let Some(status) = listener.redirect {
+        return Ok(Judged::Elsewhere(to_https(status, &facts, uri)?));
+    }
     let route = listener.route(&facts, &mut NoTrace)?;
     exchange.note(|record| record.route = Some(Arc::clone(route)));
 
     let permit = admit(&facts, route, Meters::Live(connection.worker.shared.clock), &mut NoTrace)?;
     exchange.note(|record| record.admitted = true);
     let below = BelowBase::of(route, &facts.path, uri);
-    Ok((permit, below))
+    Ok(Judged::Admitted(permit, below))
+}
+
+/// Who sends the request: on most listeners whoever the connection is with.
+fn find_client(listener: &Listener, headers: &HeaderMap, exchange: &mut Exchange) -> IpAddr {
+    let connection = Rc::clone(&exchange.stream.connection);
+    let client = listener.client(connection.peer, headers, &mut NoTrace);
+    if let Some(behind) = &listener.behind {
+        exchange.believed = behind.header_believed(connection.peer);
+        exchange.note(|record| {
+            record.client = connection.text_of(client.address);
+            record.client_from = match client.decided_by {
+                HopSource::Socket => ClientFrom::Socket,
+                HopSource::ProxyHeader => ClientFrom::ProxyHeader,
+                HopSource::Header { hop } => ClientFrom::Header(behind.header_label(), hop),
+            };
+        });
+    }
+    client.address
+}
+
+/// The same host, path and query over TLS, at its usual port.
+fn to_https(status: StatusCode, facts: &Facts<'_>, uri: &Uri) -> Result<Response<Bytes>, Rejection> {
+    let (before, query) = uri.query().map_or(("", ""), |query| ("?", query));
+    let location = format!("https://{}{}{before}{query}", facts.host, facts.path);
+    elsewhere(status, location)
 }
 
 async fn integrate(
@@ -137,7 +166,10 @@ async fn integrate(
         Action::Forward(to) => {
             // In a box of its own while it lasts: a connection keeps room for the largest future that it may drive.
             let forwarding = Box::pin(forward(to, &route, below, (parts, body), exchange));
-            forwarding.await.map(|(head, body)| Answer::Streamed(head, body))
+            forwarding.await.map(|forwarded| match forwarded {
+                Forwarded::Answer(head, answering) => Answer::Streamed(head, answering),
+                Forwarded::Upgrade(head, backend) => Answer::Upgraded(head, backend),
+            })
         }
         Action::Respond(respond) => Ok(Answer::Whole(respond.answer())),
         Action::Redirect(redirect) => redirect.answer(&route, below, &parts.uri).map(Answer::Whole),
@@ -152,12 +184,18 @@ fn finish(
     mut exchange: Exchange,
 ) -> Response<ResponseBody> {
     const DECISION: HeaderName = HeaderName::from_static("x-gatepost-decision");
-    let stopping = exchange.connection.site.is_leaving();
-    let mut closes = stopping;
+    let Stream { connection, progress } = exchange.stream.clone();
+    let mut closes = connection.site.is_leaving();
+    progress.answered();
     let response = match outcome {
         Ok(Answer::Streamed(head, answering)) => {
             exchange.note(|record| record.status = Some(head.status));
             Response::from_parts(head, ResponseBody::streamed(answering, exchange))
+        }
+        Ok(Answer::Upgraded(head, backend)) => {
+            exchange.note(|record| record.status = Some(head.status));
+            connection.upgrade(Tunnel { exchange, backend });
+            return Response::from_parts(head, ResponseBody::none());
         }
         Ok(Answer::Whole(response)) => {
             closes |= !body_fits;
@@ -177,7 +215,8 @@ fn finish(
             Response::from_parts(head, ResponseBody::whole(bytes, exchange))
         }
     };
-    if closes { closing(response) } else { response }
+    // HTTP/2 has its own way to say so, and no need to: the other streams of the connection are well.
+    if closes && connection.is_http1() { closing(response) } else { response }
 }
 
 fn closing(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
@@ -223,11 +262,15 @@ impl Redirect {
         {
             to.insert_str(fragment, &format!("?{query}"));
         }
-        // What a request target may hold a header value may hold too, so this is never the error.
-        let location = HeaderValue::try_from(to).map_err(|_| Rejection::BadUpstream(BadUpstream::Location))?;
-        let mut response = Response::new(Bytes::new());
-        *response.status_mut() = self.status;
-        response.headers_mut().insert(LOCATION, location);
-        Ok(response)
+        elsewhere(self.status, to)
     }
+}
+
+fn elsewhere(status: StatusCode, location: String) -> Result<Response<Bytes>, Rejection> {
+    // What a request target may hold a header value may hold too, so this is never the error.
+    let location = HeaderValue::try_from(location).map_err(|_| Rejection::BadUpstream(BadUpstream::Location))?;
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = status;
+    response.headers_mut().insert(LOCATION, location);
+    Ok(response)
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 
+use crate::connection::Connection;
 use crate::rejection::Reason;
 use crate::snapshot::Route;
 
@@ -20,6 +21,8 @@ pub(crate) struct Record {
     pub(crate) listener: Arc<str>,
     /// The client's address as text.
     pub(crate) client: HeaderValue,
+    /// What told it.
+    pub(crate) client_from: ClientFrom,
     /// Absent: no head was understood.
     pub(crate) method: Option<Method>,
     pub(crate) host: Arc<str>,
@@ -40,6 +43,17 @@ pub(crate) struct Record {
     pub(crate) ended: Ended,
 }
 
+/// What told the client's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClientFrom {
+    /// The socket.
+    Socket,
+    /// A PROXY header.
+    ProxyHeader,
+    /// The entry of this number from the right, in the header of this name.
+    Header(&'static str, u16),
+}
+
 /// How the answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
@@ -51,6 +65,8 @@ pub(crate) enum Ended {
     Upstream,
     /// Cut: the client went away, or took nothing for too long.
     Client,
+    /// Cut: an upgraded connection on which nothing came for too long.
+    Idle,
     /// Cut: the gateway was stopped, and `drain` was over.
     Stop,
 }
@@ -63,6 +79,7 @@ impl Ended {
             Self::Deadline => "deadline",
             Self::Upstream => "upstream",
             Self::Client => "client",
+            Self::Idle => "idle",
             Self::Stop => "stop",
         }
     }
@@ -109,6 +126,38 @@ pub(crate) fn cut(name: &str) -> &str {
 }
 
 impl Record {
+    /// Of a request that has just come on `connection`.
+    pub(crate) fn begin(connection: &Connection) -> Self {
+        Self {
+            id: connection.worker.next_id(),
+            at: SystemTime::now(),
+            started: Instant::now(),
+            took: Duration::ZERO,
+            listener: connection.site.name.borrow().clone(),
+            client: connection.client_text.clone(),
+            client_from: connection.client_from(),
+            method: None,
+            host: Arc::default(),
+            path: Box::default(),
+            route: None,
+            admitted: false,
+            reason: None,
+            detail: None,
+            status: None,
+            upstream: None,
+            attempts: 0,
+            upstream_took: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            ended: Ended::Client,
+        }
+    }
+
+    /// Of something on `connection` that was no request, or none that could be read.
+    pub(crate) fn unread(connection: &Connection, reason: Reason) -> Self {
+        Self { reason: Some(reason), ended: Ended::Complete, ..Self::begin(connection) }
+    }
+
     /// Notes what was asked for.
     pub(crate) fn name(&mut self, host: Arc<str>, path: &str) {
         self.host = host;

@@ -89,6 +89,10 @@ pub enum Reason {
     HeadersTooLarge,
     /// Not served: the headers did not come in time.
     HeaderTimeout,
+    /// Not served: the PROXY header is missing or malformed, or comes from somebody who is not believed.
+    ProxyHeader,
+    /// Not served: an HTTP/2 client sent more to no purpose than honest clients do.
+    Flood,
     /// Not served: the listener was removed.
     ListenerGone,
     /// Not served: no route.
@@ -119,10 +123,12 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of their discriminants.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Malformed,
         Self::HeadersTooLarge,
         Self::HeaderTimeout,
+        Self::ProxyHeader,
+        Self::Flood,
         Self::ListenerGone,
         Self::NoRoute,
         Self::MethodNotAllowed,
@@ -145,6 +151,8 @@ impl Reason {
             Self::Malformed => "malformed",
             Self::HeadersTooLarge => "headers_too_large",
             Self::HeaderTimeout => "header_timeout",
+            Self::ProxyHeader => "proxy_header",
+            Self::Flood => "flood",
             Self::ListenerGone => "listener_gone",
             Self::NoRoute => "no_route",
             Self::MethodNotAllowed => "method_not_allowed",

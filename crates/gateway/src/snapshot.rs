@@ -12,17 +12,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use gatepost_config::model::{HostHeader, Limits, RouteMatcher, Template};
+use gatepost_config::model::{HostHeader, Limits, ProxyProtocol, RouteMatcher, Template};
 use gatepost_meter::{Bucket, ClientTable, Slots};
-use gatepost_net::{Destination, PrefixSet};
+use gatepost_net::{BelievedHeader, Client, Destination, HopSource, Peer, PrefixSet, Step, find_client, fold};
+use http::header::FORWARDED;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::rejection::Rejection;
 use crate::request::Facts;
 use crate::router::{Miss, Router};
-use crate::senders::Senders;
 use crate::stats::{Durations, ListenerStats, RouteStats};
 use crate::trace::{Note, Trace};
+
+/// What proxies tell the client's address in, other than `Forwarded`.
+pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// A whole compiled configuration.
 #[derive(Debug)]
@@ -47,9 +50,20 @@ pub(crate) struct ListenKey {
 pub(crate) struct Listener {
     pub(crate) name: Arc<str>,
     pub(crate) limits: Limits,
-    pub(crate) senders: Senders,
     pub(crate) stats: Arc<ListenerStats>,
+    /// Whom it believes about the client's address.
+    pub(crate) behind: Option<Behind>,
+    /// It only sends clients to `https`, with this status.
+    pub(crate) redirect: Option<StatusCode>,
     pub(crate) hosts: Hosts,
+}
+
+/// Senders that are believed about the client's address.
+#[derive(Debug)]
+pub(crate) struct Behind {
+    pub(crate) senders: Addresses,
+    pub(crate) header: BelievedHeader,
+    pub(crate) proxy_protocol: ProxyProtocol,
 }
 
 /// APIs by host. Of each host, the longest base path first.
@@ -181,6 +195,18 @@ pub(crate) struct Redirect {
 }
 
 impl Listener {
+    /// Who sent a request with these headers that came from `peer`.
+    pub(crate) fn client(&self, peer: Peer, headers: &HeaderMap, trace: &mut impl Trace) -> Client {
+        match &self.behind {
+            Some(behind) => behind.client(peer, headers, trace),
+            None => {
+                let (address, source) = (fold(peer.socket), HopSource::Socket);
+                trace.note(|| Note::Sender { address, source, believed: false });
+                Client { address, decided_by: source }
+            }
+        }
+    }
+
     /// The route for a request: host, then base path, then path and method. No fallback between APIs.
     ///
     /// # Errors
@@ -209,6 +235,46 @@ impl Listener {
                 trace.note(|| Note::NoMethod(api.router.on_path(rest).into_iter().cloned().collect()));
                 Err(Rejection::MethodNotAllowed { allow })
             }
+        }
+    }
+}
+
+impl Behind {
+    fn client(&self, peer: Peer, headers: &HeaderMap, trace: &mut impl Trace) -> Client {
+        let believed = |address| self.senders.contain(address);
+        let fields = self.header_name().map(|name| headers.get_all(name));
+        let values = fields.iter().flat_map(|fields| fields.iter()).map(HeaderValue::as_bytes);
+        find_client(peer, believed, self.header, values, |step| {
+            trace.note(|| match step {
+                Step::Sender { address, source, believed } => Note::Sender { address, source, believed },
+                Step::Stopped(stop) => Note::LastSender(stop),
+            });
+        })
+    }
+
+    /// The header in which a request from `peer` is believed.
+    pub(crate) fn header_believed(&self, peer: Peer) -> BelievedHeader {
+        let sender = if self.senders.contain(peer.socket) { peer.proxied.or(Some(peer.socket)) } else { None };
+        match sender {
+            Some(sender) if self.senders.contain(sender) => self.header,
+            Some(_) | None => BelievedHeader::Off,
+        }
+    }
+
+    /// What the log calls the header that is believed.
+    pub(crate) fn header_label(&self) -> &'static str {
+        match self.header {
+            BelievedHeader::Off => "off",
+            BelievedHeader::XForwardedFor => "x-forwarded-for",
+            BelievedHeader::Forwarded => "forwarded",
+        }
+    }
+
+    fn header_name(&self) -> Option<HeaderName> {
+        match self.header {
+            BelievedHeader::Off => None,
+            BelievedHeader::XForwardedFor => Some(X_FORWARDED_FOR),
+            BelievedHeader::Forwarded => Some(FORWARDED),
         }
     }
 }

@@ -53,7 +53,7 @@ pub(crate) struct RouteStats {
     /// 1xx to 5xx.
     classes: [AtomicU64; 5],
     /// By deadline, upstream, client and stop.
-    cut: [AtomicU64; 4],
+    cut: [AtomicU64; 5],
     reasons: [AtomicU64; Reason::ALL.len()],
 }
 
@@ -135,6 +135,7 @@ impl RouteStats {
             Ended::Upstream => add(&self.cut[1], 1),
             Ended::Client => add(&self.cut[2], 1),
             Ended::Stop => add(&self.cut[3], 1),
+            Ended::Idle => add(&self.cut[4], 1),
         }
         if let Some(status) = record.status {
             let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
@@ -159,6 +160,9 @@ fn add(counter: &AtomicU64, amount: u64) {
         counter.fetch_add(amount, Ordering::Relaxed);
     }
 }
+
+/// How an answer can be cut, in the order of their counters.
+const CUTS: [Ended; 5] = [Ended::Deadline, Ended::Upstream, Ended::Client, Ended::Stop, Ended::Idle];
 
 /// Reads the counters when Prometheus asks.
 #[derive(Debug)]
@@ -220,7 +224,7 @@ fn encode_cut(encoder: &mut DescriptorEncoder<'_>, routes: &Routes<'_>) -> fmt::
     let help = "Answers cut before their last byte by route, and by what";
     let mut family = encoder.encode_descriptor("answers_cut", help, None, MetricType::Counter)?;
     for ((api, route), counts) in routes {
-        for (ended, counter) in [Ended::Deadline, Ended::Upstream, Ended::Client, Ended::Stop].iter().zip(&counts.cut) {
+        for (ended, counter) in CUTS.iter().zip(&counts.cut) {
             let count = counter.load(Ordering::Relaxed);
             if count > 0 {
                 let labels = [("api", &**api), ("route", &**route), ("by", ended.name())];

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use gatepost_config::model::ThrottleBy;
 use gatepost_net::{HopSource, Stop};
+use http::StatusCode;
 
 use crate::rejection::Malformed;
 use crate::snapshot::{HostMatch, Route};
@@ -44,6 +45,8 @@ pub(crate) enum Note {
     Read { host: Arc<str>, path: Box<str> },
     /// It could be read in two ways.
     Malformed(Malformed),
+    /// The listener only sends clients to `https`, with this status.
+    ToHttps(StatusCode),
     /// This API was chosen.
     Api { name: Arc<str>, host: HostMatch<Box<str>> },
     /// None answers: of those for the host, the paths lie below none of these.

@@ -2,11 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -262,7 +263,7 @@ impl Worker {
             return self.serve(site, stream, peer);
         };
         let Ok(stream) = stream.into_std() else { return };
-        if let Err(refused) = other.try_send(Command::Adopt(site.key.clone(), site.last_known(), stream, peer))
+        if let Err(refused) = other.try_send(Command::Adopt(site.key.clone(), site.known(), stream, peer))
             && let Command::Adopt(_, _, stream, peer) = refused.into_inner()
             && let Ok(stream) = TcpStream::from_std(stream)
         {
@@ -312,7 +313,7 @@ impl Worker {
     fn enter(&self, site: &Site) -> Option<Slot> {
         let current = site.listener(self.snapshot.borrow_mut().load());
         // Whoever connected to a listener that was just removed is told so.
-        let listener = current.or_else(|| site.last_known())?;
+        let listener = current.or_else(|| site.known())?;
         let slot = listener.stats.connections.enter(listener.limits.connections);
         if slot.is_none() {
             listener.stats.turned_away.fetch_add(1, Ordering::Relaxed);
@@ -438,7 +439,7 @@ impl Site {
     }
 
     /// The listener as the last snapshot that had it.
-    fn last_known(&self) -> Option<Arc<Listener>> {
+    pub(crate) fn known(&self) -> Option<Arc<Listener>> {
         self.known.borrow().as_ref().map(|(_, listener)| Arc::clone(listener))
     }
 
@@ -462,12 +463,19 @@ impl Site {
         self.stage.get() >= Stage::Closing
     }
 
+    /// Ends when idle connections are to be closed. For the task of this member.
+    pub(crate) async fn closing(&self, membership: &Membership) {
+        poll_fn(|cx| {
+            membership.keep(cx.waker().clone());
+            if self.is_closing() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
     fn advance(&self, stage: Stage) {
         self.stage.set(self.stage.get().max(stage));
-        if self.is_closing() {
-            for waker in self.members.borrow().wakers.values().flatten() {
-                waker.wake_by_ref();
-            }
+        for waker in self.members.borrow().wakers.values().flatten() {
+            waker.wake_by_ref();
         }
     }
 

@@ -1,7 +1,7 @@
 //! The network below the gateway: which addresses there are, which are let through, where we listen and where we dial.
 //!
-//! Knows nothing of HTTP but the two headers in which proxies tell of clients. Nothing here spawns a task or keeps a
-//! global.
+//! Knows nothing of HTTP but the two headers in which proxies tell of clients, and how it is named inside TLS. Nothing
+//! here spawns a task or keeps a global.
 //!
 //! - [`fold`] and [`AddressClass`]: one form for an address, and what kind of place it is.
 //! - [`PrefixSet`]: whether an address lies in any of many networks.
@@ -9,6 +9,7 @@
 //! - [`find_client`]: who the client is, by the word of senders that are believed.
 //! - [`bind`]: a listening socket that several threads, each with its own, share one address with.
 //! - [`Destination`]: a backend, the fence around it, and the one way to connect to it.
+//! - [`tls`]: what makes a connection private, to clients and to backends.
 
 #![forbid(unsafe_code)]
 
@@ -18,6 +19,7 @@ mod dial;
 mod listen;
 mod prefix_set;
 mod proxy_header;
+pub mod tls;
 
 pub use address::{AddressClass, fold};
 pub use client_chain::{BelievedHeader, Client, HopSource, MOST_HOPS, Peer, Step, Stop, Unreadable, find_client};

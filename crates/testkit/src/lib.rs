@@ -1,18 +1,20 @@
 //! For tests only: gateways, scripted origins and raw clients on loopback.
 //!
 //! Nothing here imitates the gateway or leaves a socket out: a [`TestGateway`] is a whole gateway, an [`Origin`] a TCP
-//! server that follows a [`Script`] byte by byte, a [`Raw`] a client that sends exactly what it is given, and a
-//! [`Process`] the real program. Ports are chosen by the kernel. Whatever waits does so for a condition, with a
-//! deadline, and panics with what it saw instead.
+//! server that follows a [`Script`] byte by byte, a [`Raw`] a client that sends exactly what it is given, a [`Process`]
+//! the real program, and an [`Authority`] issues real certificates. Ports are chosen by the kernel. Whatever waits does
+//! so for a condition, with a deadline, and panics with what it saw instead.
 
 #![forbid(unsafe_code)]
 
+mod authority;
 mod eventually;
 mod gateway;
 mod origin;
 mod process;
 mod raw;
 
+pub use authority::{Authority, Issued};
 pub use eventually::{PATIENCE, eventually};
 pub use gateway::TestGateway;
 pub use origin::{Origin, Received, Script, pattern};

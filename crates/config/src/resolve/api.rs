@@ -8,8 +8,9 @@ use crate::decode::Field;
 use crate::file::{ApiTable, RouteTable};
 use crate::model::{Api, HostPattern};
 use crate::reading::Reading;
+use crate::resolve::listener::Role;
 use crate::resolve::names::Namespace;
-use crate::resolve::{Scope, collision, entry, route};
+use crate::resolve::{Scope, collision, route, throttle};
 use crate::source::Span;
 use crate::text::{Host, Name, RouteKey, quoted};
 
@@ -21,6 +22,9 @@ pub(super) fn apis(
     reading: &mut Reading,
 ) -> Option<Vec<Api>> {
     if apis.entries.is_empty() && top_level.entries.is_empty() {
+        if only_redirects(scope) {
+            return Some(Vec::new());
+        }
         if apis.is_complete && top_level.is_complete {
             nothing_to_serve(reading);
         }
@@ -40,6 +44,9 @@ pub(super) fn apis(
         written.push(Written { name, span: entry.span, table, routes });
     }
     written.sort_by(|one, other| one.name.cmp(&other.name));
+    if only_redirects(scope) {
+        never_reached(&written, reading);
+    }
     let mut ties = Ties::default();
     let resolved: Vec<Option<Api>> = written.into_iter().map(|api| resolve(api, scope, &mut ties, reading)).collect();
     resolved.into_iter().collect()
@@ -51,6 +58,15 @@ struct Written {
     span: Span,
     table: ApiTable,
     routes: Namespace<RouteKey, RouteTable>,
+}
+
+/// Reports the first API that says nothing of listeners, where all of them redirect.
+fn never_reached(apis: &[Written], reading: &mut Reading) {
+    let unbound = apis.iter().filter(|api| api.table.listen.is_absent());
+    let first = unbound.map(|api| api.span).min_by_key(|span| (span.file.index(), span.range().start));
+    let Some(first) = first else { return };
+    let error = reading.error(first, "every listener only redirects, so no request ever comes here");
+    reading.report(error.with_help("add a listener without `redirect`, or remove what it would serve"));
 }
 
 fn nothing_to_serve(reading: &mut Reading) {
@@ -93,7 +109,7 @@ fn resolve(api: Written, scope: &Scope, ties: &mut Ties, reading: &mut Reading) 
         ties.check(&Choice { name: &name, span, hosts, listeners, base: &base }, reading);
     }
     collision::check(&routes, reading);
-    let throttles = entry::api_throttles(&table.throttle, reading);
+    let throttles = throttle::of_api(&table.throttle, reading);
     let context = route::Context { scope, base: &base, api_throttles: &throttles };
     let resolved: Vec<_> =
         routes.entries.into_iter().map(|(text, entry)| route::route(&text, entry, &context, reading)).collect();
@@ -128,19 +144,24 @@ fn hosts(field: &Field<List<Host>>, reading: &mut Reading) -> Option<Vec<HostPat
     (!list.broken).then(|| list.values().map(|Host(host)| host.clone()).collect())
 }
 
-/// The listeners that an API answers on: those it names, or all.
+/// The listeners that an API answers on: those it names, or all that do not redirect.
 fn listeners(field: &Field<List<Name>>, scope: &Scope, reading: &mut Reading) -> Option<Vec<Arc<str>>> {
     let list = match field {
         Field::Absent => {
-            let all = scope.listeners.items.keys().map(|name| Arc::from(name.as_ref()));
-            return scope.listeners.is_complete.then(|| all.collect());
+            let serving = scope.listeners.items.iter().filter(|(_, role)| **role != Some(Role::Redirects));
+            let names: Vec<_> = serving.map(|(name, _)| Arc::from(name.as_ref())).collect();
+            return Some(names).filter(|names| scope.listeners.is_complete && !names.is_empty());
         }
         Field::Broken => return None,
         Field::Given(given) => &given.value,
     };
     let mut seen: HashMap<&str, Span> = HashMap::new();
     for name in &list.items {
-        scope.listeners.look_up(&name.value.0, name.span, reading);
+        if scope.listeners.look_up(&name.value.0, name.span, reading) == Some(Role::Redirects) {
+            let message = format!("the listener {} only redirects, so no API answers there", quoted(&name.value.0));
+            let help = "name a listener without `redirect`, or remove the `redirect`";
+            reading.report(reading.error(name.span, message).with_help(help));
+        }
         if let Some(first) = seen.insert(&name.value.0, name.span) {
             let first = reading.place(first);
             let error = reading.error(name.span, "this listener is named twice");
@@ -148,6 +169,11 @@ fn listeners(field: &Field<List<Name>>, scope: &Scope, reading: &mut Reading) ->
         }
     }
     (!list.broken).then(|| list.values().map(|name| name.0.clone()).collect())
+}
+
+/// Whether there is no listener that APIs could answer on.
+fn only_redirects(scope: &Scope) -> bool {
+    scope.listeners.is_complete && scope.listeners.items.values().all(|role| *role == Some(Role::Redirects))
 }
 
 /// What a request chooses an API by.

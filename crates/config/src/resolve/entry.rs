@@ -1,26 +1,25 @@
-//! Who may enter a route, and how often.
+//! Who may enter a route.
 
 use std::collections::HashSet;
-use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::collections::{List, OneOrMany};
-use crate::decode::{Field, Given, Located};
-use crate::file::{ApiThrottleTable, RouteTable, ThrottleTable};
-use crate::model::{AddressEntry, AddressRule, Addresses, Entry, Rate, Throttle, ThrottleBy};
-use crate::number::Burst;
+use crate::collections::List;
+use crate::decode::{Field, Given};
+use crate::file::RouteTable;
+use crate::model::{AddressEntry, AddressRule, AddressSet, Addresses, Entry};
 use crate::reading::Reading;
 use crate::resolve::Scope;
+use crate::resolve::names::Known;
 use crate::source::Span;
-use crate::text::{self, AddressReference};
-use crate::value;
+use crate::text::AddressReference;
 
 /// Who may enter the route whose key is at `key`.
 pub(super) fn entry(table: &RouteTable, key: Span, scope: &Scope, reading: &mut Reading) -> Option<Entry> {
     let open = table.open.given().filter(|open| open.value);
     let except = match &table.except {
-        Field::Given(except) => entries(&except.value, scope, reading),
+        Field::Given(except) => entries(&except.value, &scope.sets, reading),
         Field::Absent => Some(Vec::new()),
         Field::Broken => None,
     };
@@ -35,7 +34,7 @@ pub(super) fn entry(table: &RouteTable, key: Span, scope: &Scope, reading: &mut 
         let error = reading.error(open.key, message).with_related(&place, "`from` is here");
         reading.report(error.with_help("keep the one that is meant"));
     }
-    let entries = entries(&from.value, scope, reading);
+    let entries = entries(&from.value, &scope.sets, reading);
     if let Some(except) = table.except.given() {
         check_except(from, except, reading);
     }
@@ -60,14 +59,19 @@ fn without_from(table: &RouteTable, key: Span, reading: &mut Reading) -> Option<
     }
 }
 
-fn entries(list: &List<AddressReference>, scope: &Scope, reading: &mut Reading) -> Option<Vec<AddressEntry>> {
+/// What the entries of a list stand for.
+pub(super) fn entries(
+    list: &List<AddressReference>,
+    sets: &Known<Arc<AddressSet>>,
+    reading: &mut Reading,
+) -> Option<Vec<AddressEntry>> {
     let entries: Vec<Option<AddressEntry>> = list
         .items
         .iter()
         .map(|item| {
             let addresses = match &item.value {
                 AddressReference::Network(network) => Addresses::Network(*network),
-                AddressReference::Set(name) => Addresses::Set(scope.sets.look_up(name, item.span, reading)?),
+                AddressReference::Set(name) => Addresses::Set(sets.look_up(name, item.span, reading)?),
             };
             Some(AddressEntry { addresses, place: reading.place(item.span) })
         })
@@ -133,79 +137,4 @@ impl<'a> Written<'a> {
             }
         }
     }
-}
-
-/// The buckets of an API.
-pub(super) fn api_throttles(
-    field: &Field<OneOrMany<ApiThrottleTable>>,
-    reading: &mut Reading,
-) -> Vec<Located<Throttle>> {
-    let Some(given) = field.given() else { return Vec::new() };
-    let throttles = given.value.0.items.iter().filter_map(|item| {
-        let rate = item.value.rate.value()?;
-        located(rate, &item.value.burst, item.span)
-    });
-    let throttles: Vec<_> = throttles.collect();
-    check_throttles(&throttles, &[], reading);
-    throttles
-}
-
-/// The buckets of a route, given those of its API.
-pub(super) fn route_throttles(
-    field: &Field<OneOrMany<ThrottleTable>>,
-    api: &[Located<Throttle>],
-    reading: &mut Reading,
-) -> Vec<Throttle> {
-    let Some(given) = field.given() else { return Vec::new() };
-    let throttles = given.value.0.items.iter().filter_map(|item| {
-        // Said or not, it is the one kind of bucket that there is.
-        let value::ThrottleBy::Route = item.value.by.value().unwrap_or(&value::ThrottleBy::Route);
-        let rate = item.value.rate.value()?;
-        located(rate, &item.value.burst, item.span)
-    });
-    let throttles: Vec<_> = throttles.collect();
-    check_throttles(&throttles, api, reading);
-    throttles.into_iter().map(|throttle| throttle.value).collect()
-}
-
-fn located(rate: &text::Rate, burst: &Field<Burst>, span: Span) -> Option<Located<Throttle>> {
-    let burst = match burst {
-        Field::Given(burst) => burst.value.0,
-        Field::Absent => one_second(rate.0),
-        Field::Broken => return None,
-    };
-    Some(Located { value: Throttle { rate: rate.0, burst, by: ThrottleBy::Everyone }, span })
-}
-
-/// What comes back in one second, at least one.
-fn one_second(rate: Rate) -> NonZeroU32 {
-    let tokens = rate.count.get() / rate.per.as_secs().max(1);
-    NonZeroU32::new(u32::try_from(tokens).unwrap_or(u32::MAX)).unwrap_or(NonZeroU32::MIN)
-}
-
-/// Reports buckets that are never empty before another one is.
-fn check_throttles(throttles: &[Located<Throttle>], api: &[Located<Throttle>], reading: &mut Reading) {
-    for (index, throttle) in throttles.iter().enumerate() {
-        let earlier = throttles[..index].iter();
-        // Of two that are alike, only the second is too many.
-        let later = throttles[index + 1..].iter().filter(|later| later.value != throttle.value);
-        let tighter = earlier
-            .chain(later)
-            .map(|other| (other, "this one"))
-            .chain(api.iter().map(|other| (other, "the API's bucket")))
-            .find(|(other, _)| is_tighter(&other.value, &throttle.value));
-        if let Some((other, which)) = tighter {
-            let place = reading.place(other.span);
-            let burst = other.value.burst;
-            let label = format!("{which}, with its burst of {burst}, is always empty first");
-            let error = reading.error(throttle.span, "this throttle can never refuse anybody");
-            reading.report(error.with_related(&place, label));
-        }
-    }
-}
-
-/// Whether whatever passes `one` passes `other` too.
-fn is_tighter(one: &Throttle, other: &Throttle) -> bool {
-    let speed = |rate: &Rate, other: &Rate| u128::from(rate.count.get()) * u128::from(other.per.as_secs());
-    one.burst <= other.burst && speed(&one.rate, &other.rate) <= speed(&other.rate, &one.rate)
 }

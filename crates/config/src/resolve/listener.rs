@@ -5,40 +5,70 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::collections::Named;
+use http::StatusCode;
+
 use crate::decode::{Field, Given, Located};
 use crate::file::{LimitsTable, ListenerTable};
-use crate::model::{Admin, Limits, Listener, Server};
+use crate::model::{AddressSet, Admin, Limits, Listener, Server};
 use crate::reading::Reading;
+use crate::resolve::behind::behind;
 use crate::resolve::names::Known;
 use crate::source::Span;
 use crate::text::{ListenAddress, Name, NonZeroDuration, quoted};
 use crate::value::Listen;
 
 /// The listeners of a configuration.
-pub(super) struct Listeners(Known<Listener>);
+pub(super) struct Listeners {
+    known: Known<Listener>,
+    tls: Tls,
+}
+
+/// What a listener is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// APIs answer on it.
+    Serves,
+    /// It sends its clients to HTTPS.
+    Redirects,
+}
 
 impl Listeners {
     /// What APIs may refer to.
-    pub(super) fn names(&self) -> Known<()> {
-        let names = self.0.items.iter();
-        Known {
-            kind: self.0.kind,
-            items: names.map(|(name, item)| (name.clone(), item.as_ref().map(|_| ()))).collect(),
-            is_complete: self.0.is_complete,
-        }
+    pub(super) fn roles(&self) -> Known<Role> {
+        let role = |listener: &Listener| if listener.redirect.is_some() { Role::Redirects } else { Role::Serves };
+        let items = self.known.items.iter().map(|(name, item)| (name.clone(), item.as_ref().map(role)));
+        Known { kind: self.known.kind, items: items.collect(), is_complete: self.known.is_complete }
+    }
+
+    /// Where `tls = true` was written first.
+    pub(super) fn first_with_tls(&self) -> Option<Span> {
+        self.tls.written.iter().copied().min_by_key(|span| (span.file.index(), span.range().start))
+    }
+
+    /// Whether `tls = true` could not have been meant elsewhere.
+    pub(super) fn tls_is_known(&self) -> bool {
+        !self.tls.is_in_doubt
     }
 
     pub(super) fn into_model(self) -> Option<Vec<Listener>> {
-        self.0.items.into_values().collect()
+        self.known.items.into_values().collect()
     }
 }
 
-pub(super) fn listeners(listen: Field<Listen>, server: Option<&Server>, reading: &mut Reading) -> Listeners {
+pub(super) fn listeners(
+    listen: Field<Listen>,
+    server: Option<&Server>,
+    sets: &Known<Arc<AddressSet>>,
+    reading: &mut Reading,
+) -> Listeners {
     let mut taken = Taken::new(server);
     let mut known = Known { kind: "listener", items: Default::default(), is_complete: true };
+    let mut tls = Tls::default();
     match listen {
-        Field::Broken => known.is_complete = false,
+        Field::Broken => {
+            known.is_complete = false;
+            tls.is_in_doubt = true;
+        }
         Field::Absent => {
             let address = SocketAddr::from(([127, 0, 0, 1], 8080));
             let place = reading.start();
@@ -50,20 +80,42 @@ pub(super) fn listeners(listen: Field<Listen>, server: Option<&Server>, reading:
             known.items.insert("default".into(), Some(default_listener(address.0, span, reading)));
         }
         Field::Given(Given { value: Listen::Listeners(named), .. }) => {
-            return named_listeners(named, taken, reading);
+            for (name, entry) in named.entries {
+                tls.note(entry.value.as_ref());
+                let parts = entry.key.zip(entry.value);
+                let listener =
+                    parts.and_then(|(key, table)| listener(&key, &table, entry.span, &mut taken, sets, reading));
+                known.items.insert(name, listener);
+            }
         }
     }
-    Listeners(known)
+    Listeners { known, tls }
 }
 
-fn named_listeners(named: Named<Name, ListenerTable>, mut taken: Taken, reading: &mut Reading) -> Listeners {
-    let resolved = named.entries.into_iter().map(|(name, entry)| {
-        let parts = entry.key.zip(entry.value);
-        let listener = parts.and_then(|(key, table)| listener(&key, &table, entry.span, &mut taken, reading));
-        (name, listener)
-    });
-    let items = resolved.collect();
-    Listeners(Known { kind: "listener", items, is_complete: true })
+/// Which listeners speak TLS.
+#[derive(Default)]
+struct Tls {
+    /// Where it says so.
+    written: Vec<Span>,
+    /// Whether there are listeners of which that cannot be told.
+    is_in_doubt: bool,
+}
+
+impl Tls {
+    fn note(&mut self, listener: Option<&ListenerTable>) {
+        let Some(table) = listener else {
+            self.is_in_doubt = true;
+            return;
+        };
+        match &table.tls {
+            Field::Absent => self.is_in_doubt |= !table.unknown.is_empty(),
+            Field::Broken => self.is_in_doubt = true,
+            Field::Given(tls) if !tls.value => {}
+            // One of the two is a mistake, and which one is not known.
+            Field::Given(_) if !table.redirect.is_absent() => self.is_in_doubt = true,
+            Field::Given(tls) => self.written.push(tls.key),
+        }
+    }
 }
 
 fn listener(
@@ -71,9 +123,12 @@ fn listener(
     table: &ListenerTable,
     span: Span,
     taken: &mut Taken,
+    sets: &Known<Arc<AddressSet>>,
     reading: &mut Reading,
 ) -> Option<Listener> {
     let limits = table.limits.value().map_or(Some(DEFAULT_LIMITS), |table| limits(table, reading));
+    let behind = behind(table, sets, reading);
+    let redirect = redirect(table, reading);
     let list = &table.addresses.given()?.value;
     for address in &list.items {
         taken.check(address.value.0, address.span, reading);
@@ -82,11 +137,27 @@ fn listener(
         name: name.0.clone(),
         addresses: list.values().map(|ListenAddress(address)| *address).collect(),
         limits: limits?,
-        tls: false,
-        behind: None,
-        redirect: None,
+        tls: table.tls.value().copied().unwrap_or(false),
+        behind: behind?,
+        redirect: redirect?,
         place: reading.place(span),
     })
+}
+
+/// With which status a listener sends its clients to HTTPS, if it does. Nothing at all if that cannot be told.
+fn redirect(table: &ListenerTable, reading: &mut Reading) -> Option<Option<StatusCode>> {
+    let given = match &table.redirect {
+        Field::Absent => return Some(None),
+        Field::Broken => return None,
+        Field::Given(given) => given,
+    };
+    if let Some(tls) = table.tls.given().filter(|tls| tls.value) {
+        let place = reading.place(tls.key);
+        let error = reading.error(given.key, "clients of this listener speak HTTPS already");
+        let error = error.with_related(&place, "because of this");
+        reading.report(error.with_help("redirect on a listener of its own, with the addresses that have port 80"));
+    }
+    Some(Some(given.value.0))
 }
 
 fn default_listener(address: SocketAddr, span: Span, reading: &Reading) -> Listener {
@@ -163,7 +234,7 @@ fn limits(table: &LimitsTable, reading: &mut Reading) -> Option<Limits> {
         header_timeout: duration(&table.header_timeout, DEFAULT_LIMITS.header_timeout),
         idle_timeout: duration(&table.idle_timeout, DEFAULT_LIMITS.idle_timeout),
         body_timeout: duration(&table.body_timeout, DEFAULT_LIMITS.body_timeout),
-        streams: DEFAULT_LIMITS.streams,
+        streams: table.streams.value().map_or(DEFAULT_LIMITS.streams, |n| n.0),
     })
 }
 

@@ -5,7 +5,7 @@ use crate::decode::{Field, Given, Located};
 use crate::file::RouteTable;
 use crate::model::{Route, RouteMatcher, RoutePlaces, Segment, Throttle};
 use crate::reading::Reading;
-use crate::resolve::{Scope, action, entry, example};
+use crate::resolve::{Scope, action, entry, example, throttle};
 use crate::source::Span;
 use crate::text::{RouteKey, Size};
 
@@ -31,7 +31,7 @@ pub(super) fn route(
     let matcher = written.key.map(|key| key.0);
     let parameters = matcher.as_ref().map(parameters);
     let entry = entry::entry(&table, span, context.scope, reading);
-    let throttles = entry::route_throttles(&table.throttle, context.api_throttles, reading);
+    let throttles = throttle::of_route(&table.throttle, context.api_throttles, reading);
     let action = action::action(&table, span, parameters.as_deref(), context.scope, reading);
     let examples = example::examples(&table.example, matcher.as_ref(), context.base, reading);
     Some(Route {

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use crate::decode::{Field, Given};
+use crate::decode::Field;
 use crate::file::{LogTable, ServerTable};
-use crate::load::{into_text, reason};
 use crate::model::{AccessLog, Admin, Log, Server};
 use crate::reading::Reading;
-use crate::secret::Secret;
-use crate::text::{self, SecretReference, quoted};
+use crate::resolve::secret::secret;
+use crate::text;
 
 pub(super) fn server(server: Field<ServerTable>, reading: &mut Reading) -> Option<Server> {
     let (table, span) = match server {
@@ -72,48 +71,4 @@ fn check_admin_token(table: &ServerTable, reading: &mut Reading) {
     let message = "other machines can reach this address, and nothing asks them for a token";
     let help = "add `admin_token = \"file:admin.token\"`, or use a loopback address or `unix:PATH`";
     reading.report(reading.error(admin.span, message).with_help(help));
-}
-
-/// Fetches a secret.
-fn secret(reference: &Given<SecretReference>, reading: &mut Reading) -> Option<Secret> {
-    let (source, value) = match &reference.value {
-        SecretReference::Environment(name) => (format!("env:{name}"), environment(name, reference, reading)?),
-        SecretReference::File(path) => (format!("file:{path}"), secret_file(path, reference, reading)?),
-    };
-    if value.is_empty() {
-        let message = format!("the secret in {} is empty", quoted(&source));
-        reading.report(reading.error(reference.span, message));
-        return None;
-    }
-    Some(Secret::new(&source, value.as_bytes()))
-}
-
-fn environment(name: &str, reference: &Given<SecretReference>, reading: &mut Reading) -> Option<String> {
-    let message = match std::env::var(name) {
-        Ok(value) => return Some(value),
-        Err(std::env::VarError::NotPresent) => {
-            format!("the environment variable {} is not set", quoted(name))
-        }
-        Err(std::env::VarError::NotUnicode(_)) => {
-            format!("the environment variable {} is not text", quoted(name))
-        }
-    };
-    reading.report(reading.error(reference.span, message));
-    None
-}
-
-fn secret_file(path: &str, reference: &Given<SecretReference>, reading: &mut Reading) -> Option<String> {
-    let path = reading.path(path, reference.span);
-    match reading.read(&path).and_then(into_text) {
-        // An editor ends the last line; that is no part of the secret.
-        Ok(text) => Some(
-            text.strip_suffix('\n').map_or(text.clone(), |line| line.strip_suffix('\r').unwrap_or(line).to_owned()),
-        ),
-        Err(error) => {
-            let name = quoted(&path.to_string_lossy());
-            let message = format!("cannot read the secret in {name}: {}", reason(&error));
-            reading.report(reading.error(reference.span, message));
-            None
-        }
-    }
 }

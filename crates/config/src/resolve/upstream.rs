@@ -11,25 +11,63 @@ use crate::file::UpstreamTable;
 use crate::model::{self, TargetHost, Upstream};
 use crate::reading::Reading;
 use crate::resolve::addresses::networks;
+use crate::resolve::certificate::authorities;
+use crate::resolve::health::{eject, health};
 use crate::resolve::names::{Known, Namespace};
 use crate::source::Span;
 use crate::text::{Name, Network, Target, quoted};
 
 pub(super) fn upstreams(upstreams: Namespace<Name, UpstreamTable>, reading: &mut Reading) -> Known<Arc<Upstream>> {
-    upstreams.resolve(|name, _, table| {
-        let allowed = allowed(&table.networks)?;
-        let list = table.targets.into_given()?.value;
-        for target in &list.items {
-            check_target(&target.value.0, target.span, allowed.as_deref(), reading);
-        }
-        let targets = list.items.into_iter().map(|target| target.value);
-        Some(Arc::new(Upstream {
-            name: Some(name.0),
-            targets: targets.map(|Target(target)| target).collect(),
-            networks: allowed,
-            ..Upstream::DEFAULT
-        }))
+    upstreams.resolve(|name, _, table| upstream(&name, table, reading).map(Arc::new))
+}
+
+fn upstream(name: &Name, table: UpstreamTable, reading: &mut Reading) -> Option<Upstream> {
+    check_useful(&table, reading);
+    let ca = match &table.ca {
+        Field::Absent => Some(None),
+        Field::Broken => None,
+        Field::Given(ca) => authorities(ca, reading).map(Some),
+    };
+    let health = match &table.health {
+        Field::Absent => Some(None),
+        Field::Broken => None,
+        Field::Given(table) => health(&table.value, reading).map(Some),
+    };
+    let eject = eject(&table.eject, reading);
+    let allowed = allowed(&table.networks)?;
+    let list = table.targets.into_given()?.value;
+    for target in &list.items {
+        check_target(&target.value.0, target.span, allowed.as_deref(), reading);
+    }
+    let targets = list.items.into_iter().map(|target| target.value);
+    Some(Upstream {
+        name: Some(name.0.clone()),
+        targets: targets.map(|Target(target)| target).collect(),
+        networks: allowed,
+        balance: table.balance.value().map_or(Upstream::DEFAULT.balance, |balance| balance.0),
+        http: table.http.value().map_or(Upstream::DEFAULT.http, |version| version.0),
+        ca: ca?,
+        health: health?,
+        eject: eject?,
     })
+}
+
+/// Reports what can do nothing for the targets that there are.
+fn check_useful(table: &UpstreamTable, reading: &mut Reading) {
+    let Some(targets) = table.targets.value().filter(|targets| !targets.broken) else { return };
+    if let Some(balance) = table.balance.given()
+        && targets.items.len() == 1
+    {
+        let error = reading.error(balance.key, "`balance` chooses among targets, and there is one");
+        let help = "name another, or remove it; a name is one target, however many addresses it stands for";
+        reading.report(error.with_help(help));
+    }
+    if let Some(ca) = table.ca.given()
+        && !targets.values().any(|Target(target)| target.tls)
+    {
+        let error = reading.error(ca.key, "`ca` is for `https` targets, and there are none");
+        reading.report(error.with_help("write `https://` where TLS is meant, or remove it"));
+    }
 }
 
 /// The `networks` of a backend; nothing at all if they cannot be told.

@@ -92,7 +92,7 @@ impl Text for AddressReference {
         let error =
             TextError::new(format!("{} is neither an address, a CIDR nor the name of an address set", quoted(text)));
         Err(if text.contains('.') {
-            error.with_help("clients are known by their addresses, not by host names")
+            error.with_help("whoever connects is known by an address, not by a host name")
         } else {
             error
         })
@@ -114,8 +114,11 @@ impl Text for ListenAddress {
         let error = TextError::new(format!("{} is not an address with a port", quoted(text)));
         let port = text.rsplit(':').next().unwrap_or_default();
         let has_port = text.contains(':') && port.parse::<u16>().is_ok();
+        let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
         Err(error.with_help(if let Ok(address) = text.parse::<IpAddr>() {
             format!("add the port: `{}`", SocketAddr::new(address, 8080))
+        } else if text.contains(':') && is_number && !has_port {
+            "ports are 1 to 65535, and 0 takes any free one".to_owned()
         } else if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
             format!("name the address too: `127.0.0.1:{text}` for this machine only, `0.0.0.0:{text}` for all of IPv4")
         } else if has_port && (text.starts_with(':') || text.starts_with('*')) {

@@ -1,6 +1,6 @@
 //! Hosts that an API answers for, and the host that a backend is told.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use http::HeaderValue;
 
@@ -29,6 +29,31 @@ impl Text for Host {
         }
         check_name(&lower, text)?;
         Ok(Self(HostPattern::Exact(lower.into())))
+    }
+}
+
+/// A name that there is a certificate for: `api.example.com` or `*.example.com`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DomainName(pub(crate) HostPattern);
+
+impl Text for DomainName {
+    const WHAT: &'static str = "a domain such as \"api.example.com\" or \"*.example.com\"";
+    const PATTERN: &'static str = "^(\\*\\.)?[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$";
+
+    fn parse(text: &str) -> Result<Self, TextError> {
+        if text == "*" {
+            let error = TextError::new("`*` is not a domain");
+            return Err(error.with_help("name it, such as `*.example.com`: a certificate is made out to names"));
+        }
+        let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+        if bare.parse::<IpAddr>().is_ok() {
+            // RFC 6066, 3: "Literal IPv4 and IPv6 addresses are not permitted".
+            let error = TextError::new(format!("{} is not a domain but an address", quoted(text)));
+            return Err(
+                error.with_help("a certificate is chosen by the name that clients ask for, never by an address")
+            );
+        }
+        Host::parse(text).map(|Host(name)| Self(name))
     }
 }
 
@@ -119,6 +144,8 @@ mod tests {
         let hosts = parse_all::<Host>(&["API.example.com", "*.Example.com", "192.0.2.1", "[::1]"]);
         assert_eq!(hosts[0], Host(HostPattern::Exact("api.example.com".into())));
         assert_eq!(hosts[1], Host(HostPattern::Below("example.com".into())));
+        let domains = parse_all::<DomainName>(&["API.example.com", "*.Example.com"]);
+        assert_eq!(domains[1], DomainName(HostPattern::Below("example.com".into())));
         let told = parse_all::<BackendHost>(&["upstream", "client", "App.internal:8080", "[::1]:80"]);
         assert_eq!(told[0], BackendHost(HostHeader::Upstream));
         assert_eq!(told[2], BackendHost(HostHeader::Literal(HeaderValue::from_static("App.internal:8080"))));
@@ -140,6 +167,7 @@ mod tests {
             "a b",
             "2001:db8::1",
         ]));
+        insta::assert_snapshot!(complaints::<DomainName>(&["", "*", "192.0.2.1", "[::1]", "2001:db8::1", "a.com:443"]));
         insta::assert_snapshot!(complaints::<BackendHost>(&["", "a:b", "a:0", "http://a", "a\nb"]));
     }
 }

@@ -135,6 +135,56 @@ impl Decode for SecretReference {
     }
 }
 
+/// A file that is read whole, such as a certificate: `file:PATH`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FileReference(pub(crate) Box<str>);
+
+impl FileReference {
+    const WHAT: &str = "where a file is: \"file:PATH\"";
+    const PATTERN: &str = "^file:[^\\u0000]+$";
+}
+
+impl Decode for FileReference {
+    fn decode(item: Item<'_>, decoder: &mut Decoder<'_>) -> Option<Self> {
+        let DeValue::String(text) = item.value else {
+            decoder.wrong_kind(item, Self::WHAT);
+            return None;
+        };
+        if let Some(path) = text.strip_prefix("file:").filter(|path| check_path(path).is_ok()) {
+            return Some(Self(path.into()));
+        }
+        if text.contains("-----BEGIN") {
+            // Whoever pastes a certificate here may have pasted its key.
+            decoder.hide(item.span);
+            let error = decoder.error(item.span, "what the file holds is not written here, only where it is");
+            decoder.report(error.with_help("write `file:PATH`; if this was a private key, change it"));
+            return None;
+        }
+        let error = decoder.error(item.span, format!("{} does not say where a file is", quoted(text)));
+        let as_file = format!("file:{text}");
+        decoder.report(error.with_help(if text.contains(':') || text.is_empty() {
+            "write `file:PATH`".to_owned()
+        } else {
+            format!("write {}", quoted(&as_file))
+        }));
+        None
+    }
+}
+
+impl schemars::JsonSchema for FileReference {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "FileReference".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "description": Self::WHAT,
+            "pattern": Self::PATTERN,
+        })
+    }
+}
+
 impl schemars::JsonSchema for SecretReference {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "SecretReference".into()

@@ -43,6 +43,35 @@ impl Text for RequestPath {
     }
 }
 
+/// The path that a target is probed at, with its query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ProbePath(pub(crate) Box<str>);
+
+impl Text for ProbePath {
+    const WHAT: &'static str = "a path such as \"/health\"";
+    const PATTERN: &'static str = "^/[!-\"$-~]{0,1023}$";
+
+    fn parse(text: &str) -> Result<Self, TextError> {
+        const LONGEST: usize = 1024;
+        if !text.starts_with('/') {
+            let error = TextError::new(format!("{} does not begin with `/`", quoted(text)));
+            return Err(error.with_help("write the path alone; the target is asked for it, and `host` says as whom"));
+        }
+        if let Some(start) = text.find('#') {
+            let error = TextError::new("what follows a `#` is never sent").at(start..text.len());
+            return Err(error.with_help("leave it out, or write `#` as `%23`"));
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let message = format!("{} holds characters that must be escaped", quoted(text));
+            return Err(TextError::new(message).with_help("write a blank as `%20`"));
+        }
+        if text.len() > LONGEST {
+            return Err(TextError::new(format!("this path is too long; at most {LONGEST} characters")));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
 /// The path that all routes of an API share, in the one form: `/v1`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BasePath(pub(crate) Arc<str>);
@@ -85,6 +114,7 @@ mod tests {
         assert_eq!(parse_all::<BasePath>(&["/v1", "/a/b", "/%76"])[2], BasePath("/v".into()));
         assert_eq!(parse_all::<Method>(&["GET", "TRACE"])[1], Method(http::Method::TRACE));
         parse_all::<RequestPath>(&["/", "/a%2Fb?c=d"]);
+        parse_all::<ProbePath>(&["/", "/ping?deep=1", &format!("/{}", "a".repeat(1023))]);
     }
 
     #[test]
@@ -92,5 +122,7 @@ mod tests {
         insta::assert_snapshot!(complaints::<BasePath>(&["", "/", "v1", "/v1/", "/{a}", "/a?b", "/a/../b", "/a b",]));
         insta::assert_snapshot!(complaints::<Method>(&["ANY", "get", "CONNECT", ""]));
         insta::assert_snapshot!(complaints::<RequestPath>(&["", "http://a/b", "/a b", "/caf\u{e9}"]));
+        assert!(ProbePath::parse(&"/a".repeat(513)).is_err());
+        insta::assert_snapshot!(complaints::<ProbePath>(&["", "ping", "/a b", "/a#b", "/caf\u{e9}"]));
     }
 }

@@ -1,4 +1,4 @@
-//! Where requests are forwarded to: `http://host:port`.
+//! Where requests are forwarded to: `http://host:port` or `https://host:port`.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -19,21 +19,22 @@ pub(crate) enum Destination {
 
 impl Text for Target {
     const WHAT: &'static str = "a backend such as \"http://10.0.3.7:8080\"";
-    const PATTERN: &'static str = "^http://[^/?#@\\s]+$";
+    const PATTERN: &'static str = "^https?://[^/?#@\\s]+$";
 
     fn parse(text: &str) -> Result<Self, TextError> {
         let Some((scheme, rest)) = text.split_once("://") else {
             let error = TextError::new(format!("{} is not a backend", quoted(text)));
-            return Err(error.with_help("write it as `http://host:port`"));
+            return Err(error.with_help(LOOKS));
         };
-        if scheme == "https" {
-            let error = TextError::new("this version forwards to http:// only");
-            return Err(error.at(0.."https://".len()));
-        }
-        if scheme != "http" {
-            let message = format!("cannot forward to {}", quoted(&format!("{scheme}://")));
-            return Err(TextError::new(message).with_help("this version forwards to http:// only").at(0..scheme.len()));
-        }
+        let scheme = match scheme {
+            "http" => Scheme::Http,
+            "https" => Scheme::Https,
+            _ => {
+                let message = format!("cannot forward to {}", quoted(&format!("{scheme}://")));
+                let help = "a backend is spoken to by `http://` or `https://`";
+                return Err(TextError::new(message).with_help(help).at(0..scheme.len()));
+            }
+        };
         if let Some(end) = rest.find(['/', '?', '#']) {
             let start = text.len() - rest.len() + end;
             let error = TextError::new("a backend is named without a path").at(start..text.len());
@@ -43,13 +44,13 @@ impl Text for Target {
             let error = TextError::new("a backend is named without credentials");
             return Err(error.with_help("`headers = { set = { … } }` sends a header to it"));
         }
-        parse_authority(rest, text).map(Self)
+        parse_authority(scheme, rest, text).map(Self)
     }
 }
 
 impl Text for Destination {
     const WHAT: &'static str = "a backend such as \"http://10.0.3.7:8080\", or the name of an upstream";
-    const PATTERN: &'static str = "^(http://[^/?#@\\s]+|[a-z][a-z0-9_-]*)$";
+    const PATTERN: &'static str = "^(https?://[^/?#@\\s]+|[a-z][a-z0-9_-]*)$";
 
     fn parse(text: &str) -> Result<Self, TextError> {
         if Name::is_name(text) {
@@ -61,54 +62,84 @@ impl Text for Destination {
             return Err(if Target::parse(&as_target).is_ok() {
                 error.with_help(format!("did you mean `{as_target}`?"))
             } else {
-                error.with_help("a backend is written as `http://host:port`")
+                error.with_help("a backend is written as `http://host:port` or `https://host:port`")
             });
         }
         Target::parse(text).map(|Target(target)| Self::Target(target))
     }
 }
 
-fn parse_authority(authority: &str, text: &str) -> Result<model::Target, TextError> {
+const LOOKS: &str = "write it as `http://host:port` or `https://host:port`";
+
+/// How a backend is spoken to.
+#[derive(Clone, Copy)]
+enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    fn is_tls(self) -> bool {
+        matches!(self, Self::Https)
+    }
+
+    fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+fn parse_authority(scheme: Scheme, authority: &str, text: &str) -> Result<model::Target, TextError> {
+    let (tls, name) = (scheme.is_tls(), scheme.name());
     let wrong = || TextError::new(format!("{} is not a backend", quoted(text)));
     if authority.parse::<Ipv6Addr>().is_ok() {
-        let help = format!("an IPv6 address stands in brackets: `http://[{authority}]`");
+        let help = format!("an IPv6 address stands in brackets: `{name}://[{authority}]`");
         return Err(wrong().with_help(help));
     }
     let (host, port) = split_port(authority);
     let port = match port {
-        None => 80,
+        None => scheme.default_port(),
         Some(port) if is_port(port) => port.parse().map_err(|_| wrong())?,
         Some(port) if host.contains(':') && !host.starts_with('[') => {
-            let help = format!("an IPv6 address stands in brackets: `http://[{host}:{port}]`");
+            let help = format!("an IPv6 address stands in brackets: `{name}://[{host}:{port}]`");
             return Err(wrong().with_help(help));
         }
         Some(port) => {
             let start = text.len() - port.len();
             let message = format!("{} is not a port to connect to", quoted(port));
-            return Err(TextError::new(message).at(start..text.len()));
+            return Err(TextError::new(message).at(start..text.len()).with_help("ports are 1 to 65535"));
         }
     };
     let literal = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     if let Ok(address) = literal.parse::<IpAddr>() {
         if address.is_ipv4() && host.starts_with('[') {
-            let help = format!("an IPv4 address stands without brackets: `http://{literal}:{port}`");
+            let help = format!("an IPv4 address stands without brackets: `{name}://{literal}:{port}`");
             return Err(wrong().with_help(help));
         }
         let address = connectable(address.to_canonical(), text)?;
-        return Ok(model::Target { tls: false, host: TargetHost::Address(address), port });
+        return Ok(model::Target { tls, host: TargetHost::Address(address), port });
     }
     if host.is_empty() {
-        return Err(wrong().with_help("write it as `http://host:port`"));
+        return Err(wrong().with_help(LOOKS));
     }
-    let name = host.to_ascii_lowercase();
-    check_name(name.strip_suffix('.').unwrap_or(&name), text)?;
+    let host = host.to_ascii_lowercase();
+    check_name(host.strip_suffix('.').unwrap_or(&host), text)?;
     // What resolvers take for an address (`127.1`, `0x7f000001`) must not pass as a name.
-    let last = name.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
     if last.starts_with(|first: char| first.is_ascii_digit()) {
         let help = "write an IPv4 address as four decimal numbers, such as `10.0.3.7`";
         return Err(wrong().with_help(help));
     }
-    Ok(model::Target { tls: false, host: TargetHost::Name(name.into()), port })
+    Ok(model::Target { tls, host: TargetHost::Name(host.into()), port })
 }
 
 /// Refuses addresses that no backend can have.
@@ -138,16 +169,20 @@ mod tests {
             "http://App.internal",
             "http://[::ffff:10.0.0.1]:1",
             "http://app.svc.cluster.local.:80",
+            "https://app.internal",
+            "https://10.0.3.7:8443",
         ]);
-        let shown: Vec<_> = targets.iter().map(|Target(t)| format!("{:?} {}", t.host, t.port)).collect();
+        let shown: Vec<_> = targets.iter().map(|Target(t)| format!("{:?} {} {}", t.host, t.port, t.tls)).collect();
         assert_eq!(
             shown,
             [
-                "Address(10.0.3.7) 8080",
-                "Address(2001:db8::7) 80",
-                "Name(\"app.internal\") 80",
-                "Address(10.0.0.1) 1",
-                "Name(\"app.svc.cluster.local.\") 80",
+                "Address(10.0.3.7) 8080 false",
+                "Address(2001:db8::7) 80 false",
+                "Name(\"app.internal\") 80 false",
+                "Address(10.0.0.1) 1 false",
+                "Name(\"app.svc.cluster.local.\") 80 false",
+                "Name(\"app.internal\") 443 true",
+                "Address(10.0.3.7) 8443 true",
             ]
         );
         assert_eq!(parse_all::<Destination>(&["app"])[0], Destination::Upstream("app".into()));
@@ -158,7 +193,8 @@ mod tests {
         insta::assert_snapshot!(complaints::<Destination>(&[
             "",
             "10.0.3.7:8080",
-            "https://10.0.3.7",
+            "https://::1",
+            "https://10.0.3.7/v1",
             "ftp://a",
             "http://a/b",
             "http://a/",

@@ -1,26 +1,26 @@
 //! What a connection is doing, what it is waiting for, and what is over when it has waited too long.
 
-use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
-use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::cell::{Cell, RefCell, RefMut};
+use std::net::IpAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
-use std::time::{Duration, SystemTime};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use gatepost_config::model::Limits;
-use gatepost_net::fold;
+use gatepost_net::{Peer, fold};
 use http::{HeaderValue, StatusCode};
 use hyper::body::{Body, Incoming};
 use tokio::time::Instant;
 
-use crate::body::{Answering, SharedBody};
-use crate::connection::Finish;
+use crate::connection::wire::Wire;
+use crate::connection::{Finish, Tunnel};
 use crate::forward::forwarded;
 use crate::host::host_name;
-use crate::record::{Ended, Record};
+use crate::record::{ClientFrom, Ended, Record};
 use crate::rejection::{Malformed, Reason};
+use crate::stream::{Progress, Stream, Verdict};
 use crate::worker::{Site, Worker};
 
 /// A client connection, shared by the task that drives it and the bodies that stream over it. All on one thread.
@@ -28,38 +28,28 @@ use crate::worker::{Site, Worker};
 pub(crate) struct Connection {
     pub(crate) worker: Rc<Worker>,
     pub(crate) site: Rc<Site>,
-    /// The client's address, IPv4-mapped IPv6 folded.
-    pub(crate) client: std::net::IpAddr,
+    /// What is read from and written to.
+    wire: RefCell<Wire>,
+    protocol: Protocol,
+    /// Its other end.
+    pub(crate) peer: Peer,
+    /// The client's address as the connection alone tells it, IPv4-mapped IPv6 folded.
+    client: IpAddr,
     /// That address as `X-Forwarded-For` has it.
     pub(crate) client_text: HeaderValue,
     /// The host of the last request: most clients name the same one in all of a connection's requests.
     seen: RefCell<Option<SeenHost>>,
-    limits: Limits,
+    pub(crate) limits: Limits,
     phase: Cell<Phase>,
+    /// Exchanges under way: at most one with HTTP/1.
+    under_way: Cell<u32>,
     last_bytes: Cell<LastBytes>,
     /// Whether some of the next head was read while this request was served.
     more_head: Cell<bool>,
-    /// The body of the request being served, if it has one.
-    body: RefCell<Option<Rc<SharedBody>>>,
-    /// When the timer is set to fire; absent: it has fired, or was never needed.
-    pub(super) armed: Cell<Option<Instant>>,
-    /// When the exchange is over, whoever is slow.
-    deadline: Cell<Option<Instant>>,
-    /// Since when a piece of the request's body is awaited.
-    body_awaited: Cell<Option<Instant>>,
+    /// Of HTTP/1: the one exchange at a time.
+    pub(crate) progress: Rc<Progress>,
     /// Since when the client has taken no byte of what is written.
     write_blocked: Cell<Option<Instant>>,
-    /// Why the request being served is over, for its future to find.
-    expired: Cell<Option<Expired>>,
-    /// Why the request's body failed, for whoever sent it on to find.
-    body_failure: Cell<Option<BodyFailure>>,
-    pub(crate) bytes_in: Cell<u64>,
-    /// The backend's answer while it streams: here, so that it can be let go of without hyper.
-    pub(crate) answering: RefCell<Option<Answering>>,
-    /// How the answer was cut, if it was.
-    pub(crate) cut: Cell<Option<Ended>>,
-    /// Wakes the task that drives this: bodies are read by the tasks of backends too.
-    pub(super) waker: RefCell<Option<Waker>>,
     /// A body that nobody wants, read so that the client finds the answer.
     leftover: RefCell<Option<Leftover>>,
     /// When a connection on which nothing has come is closed, once it is to be.
@@ -68,6 +58,19 @@ pub(crate) struct Connection {
     unread: Cell<bool>,
     /// The status of an answer that hyper gave by itself.
     own_answer: Cell<Option<StatusCode>>,
+    /// An upgrade that a backend has agreed to.
+    tunnel: RefCell<Option<Tunnel>>,
+    /// Of HTTP/2: a stream that was just opened, for its task.
+    opened: RefCell<Option<Stream>>,
+    /// Of HTTP/2: what clients may waste.
+    waste: Cell<Waste>,
+}
+
+/// What is spoken on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http1,
+    Http2,
 }
 
 /// A `Host` that a client has sent, and what was made of it.
@@ -75,7 +78,8 @@ pub(crate) struct Connection {
 struct SeenHost {
     sent: Box<[u8]>,
     name: Arc<str>,
-    forwarded: HeaderValue,
+    /// `Forwarded` for a node that was asked for last.
+    forwarded: Option<(HeaderValue, HeaderValue)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -84,28 +88,10 @@ enum Phase {
     Fresh(Instant),
     /// A head is coming.
     Head(Instant),
-    /// A request is being served.
+    /// Requests are being served: one with HTTP/1.
     Exchange,
     /// Between two requests.
     Idle(Instant),
-}
-
-/// Why a request is over before it was answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Expired {
-    /// Its route's `timeout`.
-    Deadline,
-    /// Its body stopped coming.
-    BodyStalled,
-}
-
-/// Why a request's body failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BodyFailure {
-    /// Longer than `max_body`.
-    TooLarge,
-    /// Ended early, or its chunks make no sense.
-    Broken,
 }
 
 /// The rest of a body that nobody wants.
@@ -139,35 +125,43 @@ pub(super) const DISCARD_TIME: Duration = Duration::from_secs(2);
 const FRESH_GRACE: Duration = Duration::from_millis(250);
 
 impl Connection {
-    pub(super) fn new(worker: Rc<Worker>, site: Rc<Site>, peer: SocketAddr, limits: Limits) -> Self {
-        let client = fold(peer.ip());
-        let client_text = HeaderValue::try_from(client.to_string()).unwrap_or(HeaderValue::from_static("unknown"));
+    pub(super) fn new(worker: Rc<Worker>, site: Rc<Site>, wire: Wire, protocol: Protocol, peer: Peer) -> Self {
+        let client = fold(peer.proxied.unwrap_or(peer.socket));
+        let client_text = address_text(client);
+        let limits = site.limits.get();
         Self {
             worker,
             site,
+            wire: RefCell::new(wire),
+            protocol,
+            peer,
             client,
             client_text,
             seen: RefCell::new(None),
             limits,
             phase: Cell::new(Phase::Fresh(Instant::now())),
+            under_way: Cell::new(0),
             last_bytes: Cell::default(),
             more_head: Cell::new(false),
-            body: RefCell::new(None),
-            armed: Cell::new(None),
-            deadline: Cell::new(None),
-            body_awaited: Cell::new(None),
+            progress: Rc::default(),
             write_blocked: Cell::new(None),
-            expired: Cell::new(None),
-            body_failure: Cell::new(None),
-            bytes_in: Cell::new(0),
-            answering: RefCell::new(None),
-            cut: Cell::new(None),
-            waker: RefCell::new(None),
             leftover: RefCell::new(None),
             close_at: Cell::new(None),
             unread: Cell::new(false),
             own_answer: Cell::new(None),
+            tunnel: RefCell::new(None),
+            opened: RefCell::new(None),
+            waste: Cell::default(),
         }
+    }
+
+    /// What is read from and written to.
+    pub(crate) fn wire(&self) -> RefMut<'_, Wire> {
+        self.wire.borrow_mut()
+    }
+
+    pub(crate) fn is_http1(&self) -> bool {
+        self.protocol == Protocol::Http1
     }
 
     // === what the pipeline asks ===
@@ -179,92 +173,67 @@ impl Connection {
             return Ok(Arc::clone(&seen.name));
         }
         let name = host_name(host)?;
-        let forwarded = forwarded(&self.client_text, host);
-        *seen = Some(SeenHost { sent: host.into(), name: Arc::clone(&name), forwarded });
+        *seen = Some(SeenHost { sent: host.into(), name: Arc::clone(&name), forwarded: None });
         Ok(name)
     }
 
-    /// `Forwarded` for the request whose host was asked for last.
-    pub(crate) fn forwarded(&self) -> Option<HeaderValue> {
-        self.seen.borrow().as_ref().map(|seen| seen.forwarded.clone())
+    /// An address as text: most often it is the connection's own.
+    pub(crate) fn text_of(&self, address: IpAddr) -> HeaderValue {
+        if address == self.client { self.client_text.clone() } else { address_text(address) }
+    }
+
+    /// `Forwarded` for this node, and the host that was asked for last.
+    pub(crate) fn forwarded(&self, node: &HeaderValue) -> Option<HeaderValue> {
+        let mut seen = self.seen.borrow_mut();
+        let SeenHost { sent, forwarded: known, .. } = seen.as_mut()?;
+        let (_, text) = match known.take().filter(|(known, _)| known == node) {
+            Some(known) => known,
+            None => (node.clone(), forwarded(node, sent, self.scheme())),
+        };
+        *known = Some((node.clone(), text.clone()));
+        Some(text)
+    }
+
+    /// What told the connection's own client.
+    pub(crate) fn client_from(&self) -> ClientFrom {
+        if self.peer.proxied.is_some() { ClientFrom::ProxyHeader } else { ClientFrom::Socket }
+    }
+
+    /// How the client speaks to us.
+    pub(crate) fn scheme(&self) -> &'static str {
+        "http"
     }
 
     // === what the pipeline tells ===
 
-    /// A head was read; a request is being served.
-    pub(crate) fn begin_exchange(&self, body: Option<Rc<SharedBody>>) {
+    /// A head was read, and a body is to come or not.
+    pub(crate) fn begin_exchange(&self, has_body: bool) {
         self.phase.set(Phase::Exchange);
+        self.under_way.update(|count| count + 1);
         // What was read behind a request without a body belongs to the next head.
-        self.more_head.set(body.is_none() && !self.last_bytes.get().ends_a_head());
-        *self.body.borrow_mut() = body;
-        self.deadline.set(None);
-        self.body_awaited.set(None);
-        self.expired.set(None);
-        self.body_failure.set(None);
-        self.bytes_in.set(0);
+        self.more_head.set(!has_body && !self.last_bytes.get().ends_a_head());
+        self.made_progress();
     }
 
-    /// The exchange must be over by then, down to the last byte of its answer.
-    pub(crate) fn end_by(&self, deadline: Option<Instant>) {
-        self.deadline.set(deadline);
-    }
-
-    /// The answer has been handed to hyper in full, or dropped. Nobody wants what has not come of the request's body:
-    /// a backend that has answered before it had all of it will not look at the rest.
+    /// The answer has been handed to hyper in full, or dropped.
     pub(crate) fn end_exchange(&self, now: Instant) {
-        if let Some(body) = self.body.borrow_mut().take() {
-            body.release(self);
+        self.under_way.update(|count| count.saturating_sub(1));
+        if self.under_way.get() == 0 {
+            self.phase.set(if self.more_head.get() { Phase::Head(now) } else { Phase::Idle(now) });
         }
-        self.phase.set(if self.more_head.get() { Phase::Head(now) } else { Phase::Idle(now) });
-    }
-
-    /// A piece of the request's body is awaited, or no longer.
-    pub(crate) fn await_body(&self, awaited: bool) {
-        if !awaited {
-            self.body_awaited.set(None);
-        } else if self.body_awaited.get().is_none() {
-            let now = Instant::now();
-            self.body_awaited.set(Some(now));
-            // The body may be read by a backend's task: the timer is armed by ours.
-            if self.armed.get().is_none_or(|armed| armed > now + self.limits.body_timeout) {
-                self.wake();
-            }
-        }
-    }
-
-    /// Whether a piece of the request's body is awaited.
-    pub(crate) fn is_owed_body(&self) -> bool {
-        self.body_awaited.get().is_some()
-    }
-
-    /// The request's body failed.
-    pub(crate) fn fail_body(&self, failure: BodyFailure) {
-        self.body_failure.set(Some(failure));
-    }
-
-    /// Why the request's body failed, if it did.
-    pub(crate) fn body_failure(&self) -> Option<BodyFailure> {
-        self.body_failure.get()
     }
 
     /// Reads `body` to its end within bounds, so that the client finds the answer, then lets go of it.
     pub(crate) fn discard(&self, body: Incoming) {
         let until = Instant::now() + DISCARD_TIME;
-        self.await_body(false);
         *self.leftover.borrow_mut() = Some(Leftover { body, budget: DISCARD_BYTES, until });
-        self.wake();
+        self.progress.wake();
     }
 
     /// Lets go of a body that the client waits to be asked for: asking for it only to throw it away would be rude.
     pub(crate) fn leave_unread(&self) {
         self.unread.set(true);
-        self.wake();
-    }
-
-    fn wake(&self) {
-        if let Some(waker) = &*self.waker.borrow() {
-            waker.wake_by_ref();
-        }
+        self.progress.wake();
     }
 
     /// Whether a body of this length is discarded whole, so that the connection can serve on.
@@ -272,22 +241,32 @@ impl Connection {
         length.is_none_or(|length| length <= DISCARD_BYTES as u64)
     }
 
-    /// The future's output, unless the request is over first.
-    pub(crate) async fn unless_expired<F: Future>(&self, future: F) -> Result<F::Output, Expired> {
-        let mut future = pin!(future);
-        poll_fn(|cx| match self.expired.get() {
-            // Whoever drives the connection polls this again after it has set the flag.
-            Some(expired) => Poll::Ready(Err(expired)),
-            None => future.as_mut().poll(cx).map(Ok),
-        })
-        .await
+    /// A backend has agreed to an upgrade: what follows on this connection is for it.
+    pub(crate) fn upgrade(&self, tunnel: Tunnel) {
+        *self.tunnel.borrow_mut() = Some(tunnel);
+    }
+
+    pub(super) fn take_tunnel(&self) -> Option<Tunnel> {
+        self.tunnel.borrow_mut().take()
+    }
+
+    /// Keeps the stream that was just opened for its task.
+    pub(crate) fn keep_opened(&self, stream: Stream) {
+        *self.opened.borrow_mut() = Some(stream);
+    }
+
+    pub(super) fn take_opened(&self) -> Option<Stream> {
+        self.opened.borrow_mut().take()
     }
 
     // === what the socket tells ===
 
     pub(crate) fn saw_bytes(&self, bytes: &[u8]) {
+        if !self.is_http1() {
+            return self.waste.set(self.waste.get().with_read(bytes.len()));
+        }
         self.last_bytes.set(self.last_bytes.get().followed_by(bytes));
-        if self.is_serving() && self.body.borrow().is_none() {
+        if self.is_serving() && !self.progress.has_body() {
             self.more_head.set(true);
         }
         if let Phase::Fresh(_) | Phase::Idle(_) = self.phase.get()
@@ -348,25 +327,25 @@ impl Connection {
             Phase::Idle(since) if self.write_blocked.get().is_none() => Some(since + limits.idle_timeout),
             Phase::Idle(_) | Phase::Exchange => None,
         };
-        // A backend may answer before it has the whole body; then the client still owes it.
-        let body = self.body_awaited.get().map(|since| since + limits.body_timeout);
         let blocked = self.write_blocked.get().map(|since| since + limits.idle_timeout);
         let leftover = self.leftover.borrow().as_ref().map(|leftover| leftover.until);
         let closing = self.close_at.get().filter(|_| matches!(self.phase.get(), Phase::Fresh(_)));
-        [in_phase, body, blocked, leftover, closing, self.deadline_in_force()].into_iter().flatten().min()
+        let exchange = self.progress.due(limits, self.deadline_binds());
+        [in_phase, blocked, leftover, closing, exchange].into_iter().flatten().min()
     }
 
     /// The deadline binds while the request is served, and after that while its answer is still being written.
-    fn deadline_in_force(&self) -> Option<Instant> {
-        let binds = matches!(self.phase.get(), Phase::Exchange) || self.write_blocked.get().is_some();
-        self.deadline.get().filter(|_| binds)
+    fn deadline_binds(&self) -> bool {
+        self.is_serving() || self.write_blocked.get().is_some()
     }
 
     pub(super) fn overdue(&self, now: Instant) -> Overdue {
         let limits = &self.limits;
         let over = |since: Option<Instant>, limit: Duration| since.is_some_and(|since| since + limit <= now);
-        if self.deadline_in_force().is_some_and(|deadline| deadline <= now) {
-            return self.expire(Expired::Deadline, Ended::Deadline);
+        match self.progress.overdue(now, limits, self.deadline_binds()) {
+            Verdict::Nothing => {}
+            Verdict::Told => return Overdue::LookAgain,
+            Verdict::Cut(ended) => return Overdue::Cut(ended),
         }
         if over(self.write_blocked.get(), limits.idle_timeout) {
             return Overdue::Cut(Ended::Client);
@@ -374,10 +353,6 @@ impl Connection {
         if self.leftover.borrow().as_ref().is_some_and(|leftover| leftover.until <= now) {
             *self.leftover.borrow_mut() = None;
             return Overdue::LookAgain;
-        }
-        if over(self.body_awaited.get(), limits.body_timeout) {
-            self.body_awaited.set(None);
-            return self.expire(Expired::BodyStalled, Ended::Client);
         }
         match self.phase.get() {
             Phase::Fresh(since) | Phase::Head(since) if over(Some(since), limits.header_timeout) => Overdue::Header,
@@ -388,21 +363,32 @@ impl Connection {
         }
     }
 
-    /// Ends the exchange: by an answer if none was begun, else by cutting it.
-    fn expire(&self, expired: Expired, ended: Ended) -> Overdue {
-        self.deadline.set(None);
-        let unanswered = matches!(self.phase.get(), Phase::Exchange) && self.answering.borrow().is_none();
-        if unanswered && self.write_blocked.get().is_none() {
-            self.expired.set(Some(expired));
-            return Overdue::LookAgain;
+    // === what is wasted ===
+
+    /// The client got something done: what it sent was not only noise.
+    pub(crate) fn made_progress(&self) {
+        if !self.is_http1() {
+            self.waste.set(self.waste.get().worthwhile());
         }
-        Overdue::Cut(ended)
     }
 
-    /// Lets the backend go, whether or not hyper ever polls the answer again.
-    pub(super) fn cut_off(&self, ended: Ended) {
-        self.cut.set(Some(ended));
-        drop(self.answering.borrow_mut().take());
+    /// A client took a request back before it was answered.
+    pub(crate) fn took_back(&self) {
+        self.waste.set(self.waste.get().with_reset());
+    }
+
+    /// Whether the client wastes more than honest clients do.
+    pub(super) fn is_flooding(&self) -> bool {
+        self.waste.get().is_too_much()
+    }
+
+    /// Whether the client is still there, as far as the socket tells before its next request: to be asked while a
+    /// request is served whose body has come in full, when nobody else reads.
+    pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.is_serving() || self.progress.has_open_body() {
+            return Poll::Pending;
+        }
+        self.wire.borrow_mut().poll_gone(cx)
     }
 
     /// Reads on what nobody wants. Ready when there is nothing (more) to discard and hyper should look again.
@@ -434,42 +420,25 @@ impl Connection {
                 (Reason::HeadersTooLarge, Some(error.to_string()))
             }
             Finish::Hyper(Err(error)) if error.is_parse() => (Reason::Malformed, Some(error.to_string())),
-            Finish::Hyper(_) | Finish::HeaderTimeout | Finish::Cut => return,
+            Finish::Flood => (Reason::Flood, None),
+            Finish::Hyper(_) | Finish::HeaderTimeout | Finish::Cut | Finish::Gone => return,
         };
-        let now = Instant::now();
-        let record = Record {
-            id: self.worker.next_id(),
-            at: SystemTime::now(),
-            started: now,
-            took: Duration::ZERO,
-            listener: self.site.name.borrow().clone(),
-            client: self.client_text.clone(),
-            method: None,
-            host: Arc::default(),
-            path: Box::default(),
-            route: None,
-            admitted: false,
-            reason: Some(reason),
-            detail,
-            // The last one that was no answer of ours; an error's is the last of all.
-            status: self.own_answer.get().filter(StatusCode::is_client_error),
-            upstream: None,
-            attempts: 0,
-            upstream_took: None,
-            bytes_in: 0,
-            bytes_out: 0,
-            ended: Ended::Complete,
-        };
-        self.worker.finish(Box::new(record));
+        // The last one that was no answer of ours; an error's is the last of all.
+        let status = self.own_answer.get().filter(StatusCode::is_client_error);
+        self.worker.finish(Box::new(Record { detail, status, ..Record::unread(self, reason) }));
     }
 
     pub(super) fn must_linger(&self, finish: &Finish) -> bool {
         match finish {
             Finish::Hyper(Err(error)) => error.is_parse(),
             Finish::Hyper(Ok(())) => self.unread.get(),
-            Finish::HeaderTimeout | Finish::Cut => false,
+            Finish::HeaderTimeout | Finish::Cut | Finish::Gone | Finish::Flood => false,
         }
     }
+}
+
+fn address_text(address: IpAddr) -> HeaderValue {
+    HeaderValue::try_from(address.to_string()).unwrap_or(HeaderValue::from_static("unknown"))
 }
 
 /// The last bytes read, across reads: enough to tell the end of a head, with line ends as hyper takes them.
@@ -489,5 +458,56 @@ impl LastBytes {
 
     fn ends_a_head(self) -> bool {
         self.0.ends_with(b"\n\r\n") || self.0.ends_with(b"\n\n")
+    }
+}
+
+/// What an HTTP/2 client sends to no purpose: frames that get nothing done, and requests that it takes back at once.
+/// Both are forgiven in time, so that it is the rate that counts.
+#[derive(Debug, Clone, Copy, Default)]
+struct Waste {
+    /// Bytes since something was last got done.
+    bytes: usize,
+    /// Requests taken back before they were answered.
+    resets: usize,
+    /// Up to when it was forgiven.
+    since: Option<Instant>,
+}
+
+impl Waste {
+    /// Bytes that may come to no purpose; more than may wait in the windows for a backend that does not read.
+    const MOST_BYTES: usize = 2 * 1024 * 1024;
+    const BYTES_FORGIVEN_A_SECOND: usize = 32 * 1024;
+    /// Requests that may be taken back: a page that is left takes back all that are under way.
+    const MOST_RESETS: usize = 200;
+    const RESETS_FORGIVEN_A_SECOND: usize = 20;
+
+    fn with_read(self, count: usize) -> Self {
+        let forgiven = self.forgiven();
+        Self { bytes: forgiven.bytes + count, ..forgiven }
+    }
+
+    fn with_reset(self) -> Self {
+        let forgiven = self.forgiven();
+        Self { resets: forgiven.resets + 1, ..forgiven }
+    }
+
+    fn worthwhile(self) -> Self {
+        Self { bytes: 0, ..self }
+    }
+
+    fn is_too_much(self) -> bool {
+        self.bytes > Self::MOST_BYTES || self.resets > Self::MOST_RESETS
+    }
+
+    /// Forgives whole seconds.
+    fn forgiven(self) -> Self {
+        let now = Instant::now();
+        let since = self.since.unwrap_or(now);
+        let seconds = usize::try_from(now.saturating_duration_since(since).as_secs()).unwrap_or(usize::MAX);
+        Self {
+            bytes: self.bytes.saturating_sub(Self::BYTES_FORGIVEN_A_SECOND.saturating_mul(seconds)),
+            resets: self.resets.saturating_sub(Self::RESETS_FORGIVEN_A_SECOND.saturating_mul(seconds)),
+            since: Some(if seconds > 0 { now } else { since }),
+        }
     }
 }

@@ -35,7 +35,11 @@ struct Written<'m> {
 
 impl<'m> Teller<'m> {
     /// The whole explanation.
-    pub(super) fn tell(&self, notes: Vec<Note>, outcome: Result<Permit, Refusal>) -> Result<Explanation, ExplainError> {
+    pub(super) fn tell(
+        &self,
+        notes: Vec<Note>,
+        outcome: Result<Option<Permit>, Refusal>,
+    ) -> Result<Explanation, ExplainError> {
         let listener = Rule::new(&*self.listener.name, &self.listener.place);
         let mut steps = vec![Step::pass(Check::Listener, &*self.listener.name).by(vec![listener])];
         let mut written = None;
@@ -47,7 +51,9 @@ impl<'m> Teller<'m> {
         }
         let verdict = match outcome {
             Ok(permit) => {
-                steps.push(action(self.written(permit.route())?.route));
+                if let Some(permit) = permit {
+                    steps.push(action(self.written(permit.route())?.route));
+                }
                 Verdict::Admitted
             }
             Err(Refusal::Unreadable(why)) => {
@@ -79,6 +85,10 @@ impl<'m> Teller<'m> {
             }
             Note::Read { host, path } => Step::pass(Check::Request, format!("host {host}, path {path}")),
             Note::Malformed(malformed) => Step::refuse(Check::Request, malformed.to_string()),
+            Note::ToHttps(status) => {
+                let rule = Rule::new(&*self.listener.name, &self.listener.place);
+                Step::pass(Check::Redirect, format!("to https with {}", status.as_u16())).by(vec![rule])
+            }
             Note::Api { name, host } => self.api(&name, &host)?,
             Note::NoApi { host, bases } => no_api(&host, &bases),
             Note::Route(route) => Step::pass(Check::Route, &*route.key).by(vec![self.written(&route)?.rule()]),

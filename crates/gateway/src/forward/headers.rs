@@ -1,18 +1,19 @@
 //! What of a message's head is passed on, in both directions.
 
 use gatepost_config::model::HostHeader;
+use gatepost_net::BelievedHeader;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
     TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue};
 
-use crate::connection::Connection;
-use crate::snapshot::{Forward, Target};
+use crate::body::Exchange;
+use crate::snapshot::{Forward, Target, X_FORWARDED_FOR};
+use crate::stream::Stream;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
@@ -20,17 +21,13 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 ///
 /// Gone is what belongs to the client's connection (RFC 9110, 7.6.1), `Expect`, which we answer ourselves, and whatever
 /// speaks of the client's address or of us: `Forwarded`, `X-Forwarded-*`, `X-Real-IP`, `X-Gatepost-*`. A client could
-/// have written those, so they are replaced by what is known, never added to.
-pub(super) fn outgoing(headers: &mut HeaderMap, forward: &Forward, connection: &Connection) {
-    let client_host = headers.get(HOST).cloned();
+/// have written those, so they are replaced by what is known. Only to what a sender says who is believed is added.
+pub(super) fn outgoing(headers: &mut HeaderMap, forward: &Forward, exchange: &Exchange) {
+    let host = headers.get(HOST).cloned();
+    let told = Told::by_sender(headers, exchange.believed);
     remove_unwanted(headers, |name| speaks_of_the_client(name) || *name == EXPECT);
-    headers.insert(X_FORWARDED_FOR, connection.client_text.clone());
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
-    if let Some(forwarded) = connection.forwarded() {
-        headers.insert(FORWARDED, forwarded);
-    }
-    if let Some(host) = client_host {
-        headers.insert(X_FORWARDED_HOST, host.clone());
+    told.pass_on(headers, host.as_ref(), exchange);
+    if let Some(host) = host {
         // `Connection: host` must not leave the backend without one.
         headers.insert(HOST, host);
     }
@@ -40,6 +37,70 @@ pub(super) fn outgoing(headers: &mut HeaderMap, forward: &Forward, connection: &
     for (name, value) in &forward.set {
         headers.insert(name.clone(), value.clone());
     }
+}
+
+/// What a sender who is believed tells of its client, in the one header that is believed of it and what goes with that.
+#[derive(Default)]
+struct Told {
+    forwarded_for: Option<HeaderValue>,
+    host: Option<HeaderValue>,
+    proto: Option<HeaderValue>,
+    forwarded: Option<HeaderValue>,
+}
+
+impl Told {
+    fn by_sender(headers: &HeaderMap, believed: BelievedHeader) -> Self {
+        match believed {
+            BelievedHeader::Off => Self::default(),
+            BelievedHeader::XForwardedFor => Self {
+                forwarded_for: joined(headers, X_FORWARDED_FOR),
+                host: only(headers, X_FORWARDED_HOST),
+                proto: only(headers, X_FORWARDED_PROTO).filter(|proto| proto == "http" || proto == "https"),
+                forwarded: None,
+            },
+            BelievedHeader::Forwarded => Self { forwarded: joined(headers, FORWARDED), ..Self::default() },
+        }
+    }
+
+    /// Tells a backend of the client: added to what was told, or as it is known.
+    fn pass_on(self, headers: &mut HeaderMap, host: Option<&HeaderValue>, exchange: &Exchange) {
+        let Stream { connection, .. } = &exchange.stream;
+        let client = exchange.client();
+        let sender = connection.text_of(connection.peer.proxied.unwrap_or(connection.peer.socket));
+        let nodes = match &self.forwarded_for {
+            Some(told) => followed_by(told, &sender),
+            None => client.clone(),
+        };
+        headers.insert(X_FORWARDED_FOR, nodes);
+        headers.insert(X_FORWARDED_PROTO, self.proto.unwrap_or(HeaderValue::from_static(connection.scheme())));
+        if let Some(host) = self.host.or_else(|| host.cloned()) {
+            headers.insert(X_FORWARDED_HOST, host);
+        }
+        let known = connection.forwarded(if self.forwarded.is_some() { &sender } else { client });
+        if let Some(known) = known {
+            let elements = self.forwarded.map_or_else(|| known.clone(), |told| followed_by(&told, &known));
+            headers.insert(FORWARDED, elements);
+        }
+    }
+}
+
+/// All fields of a name as one list.
+fn joined(headers: &HeaderMap, name: HeaderName) -> Option<HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?.clone();
+    Some(values.fold(first, |list, value| followed_by(&list, value)))
+}
+
+/// The one field of a name.
+fn only(headers: &HeaderMap, name: HeaderName) -> Option<HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none()).cloned()
+}
+
+fn followed_by(list: &HeaderValue, value: &HeaderValue) -> HeaderValue {
+    let text = [list.as_bytes(), b", ", value.as_bytes()].concat();
+    // Of two values and a comma a value can be made.
+    HeaderValue::try_from(text).unwrap_or_else(|_| value.clone())
 }
 
 /// The `Host` for a target.
@@ -77,8 +138,8 @@ pub(super) fn incoming(headers: &mut HeaderMap) {
 }
 
 /// RFC 7239: what is known of the client's side, in one element. `host` has been found to be a host.
-pub(crate) fn forwarded(client: &HeaderValue, host: &[u8]) -> HeaderValue {
-    let mut text = Vec::with_capacity(client.len() + host.len() + 28);
+pub(crate) fn forwarded(client: &HeaderValue, host: &[u8], proto: &str) -> HeaderValue {
+    let mut text = Vec::with_capacity(client.len() + host.len() + 29);
     text.extend_from_slice(b"for=");
     push_node(&mut text, client.as_bytes());
     text.extend_from_slice(b";host=");
@@ -88,7 +149,8 @@ pub(crate) fn forwarded(client: &HeaderValue, host: &[u8]) -> HeaderValue {
     } else {
         text.extend_from_slice(host);
     }
-    text.extend_from_slice(b";proto=http");
+    text.extend_from_slice(b";proto=");
+    text.extend_from_slice(proto.as_bytes());
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("for=unknown"))
 }
 

@@ -140,15 +140,3 @@ async fn a_client_that_only_connects_leaves_no_line_in_the_log() {
     let lines = gateway.log_until(|lines| !lines.is_empty(), SOON).await;
     assert!(lines.iter().all(|line| line["status"] == 200), "{lines:#?}");
 }
-
-#[tokio::test]
-async fn a_client_that_speaks_http_2_is_turned_away_and_logged() {
-    let origin = Origin::start(Script::ok("")).await;
-    let gateway = Setup::to(&origin).start().await;
-    let mut client = client(&gateway).await;
-    client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
-    // No answer of HTTP/1 would be understood.
-    client.read_to_end().await;
-    assert_eq!(refusal(&gateway, "malformed").await["verdict"], "refused");
-    assert_eq!(origin.bytes_read(), 0);
-}

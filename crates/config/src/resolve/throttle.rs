@@ -1,0 +1,106 @@
+//! How often a route or an API may be called.
+
+use std::num::NonZeroU32;
+
+use crate::collections::OneOrMany;
+use crate::decode::{Field, Located};
+use crate::diagnostic::Diagnostic;
+use crate::file::{ApiThrottleTable, ThrottleTable};
+use crate::model::{Rate, Throttle, ThrottleBy};
+use crate::number::Burst;
+use crate::reading::Reading;
+use crate::source::Span;
+use crate::text;
+
+/// The buckets of an API.
+pub(super) fn of_api(field: &Field<OneOrMany<ApiThrottleTable>>, reading: &mut Reading) -> Vec<Located<Throttle>> {
+    let Some(given) = field.given() else { return Vec::new() };
+    let throttles = given.value.0.items.iter().filter_map(|item| {
+        let rate = item.value.rate.value()?;
+        located(rate, &item.value.burst, ThrottleBy::Everyone, item.span)
+    });
+    let throttles: Vec<_> = throttles.collect();
+    check(&throttles, &[], reading);
+    throttles
+}
+
+/// The buckets of a route, given those of its API.
+pub(super) fn of_route(
+    field: &Field<OneOrMany<ThrottleTable>>,
+    api: &[Located<Throttle>],
+    reading: &mut Reading,
+) -> Vec<Throttle> {
+    let Some(given) = field.given() else { return Vec::new() };
+    let throttles = given.value.0.items.iter().filter_map(|item| {
+        let by = match &item.value.by {
+            Field::Absent => ThrottleBy::Everyone,
+            Field::Broken => return None,
+            Field::Given(by) => by.value.0,
+        };
+        let rate = item.value.rate.value()?;
+        located(rate, &item.value.burst, by, item.span)
+    });
+    let throttles: Vec<_> = throttles.collect();
+    check(&throttles, api, reading);
+    throttles.into_iter().map(|throttle| throttle.value).collect()
+}
+
+fn located(rate: &text::Rate, burst: &Field<Burst>, by: ThrottleBy, span: Span) -> Option<Located<Throttle>> {
+    let burst = match burst {
+        Field::Given(burst) => burst.value.0,
+        Field::Absent => one_second(rate.0),
+        Field::Broken => return None,
+    };
+    Some(Located { value: Throttle { rate: rate.0, burst, by }, span })
+}
+
+/// What comes back in one second, at least one.
+fn one_second(rate: Rate) -> NonZeroU32 {
+    let tokens = rate.count.get() / rate.per.as_secs().max(1);
+    NonZeroU32::new(u32::try_from(tokens).unwrap_or(u32::MAX)).unwrap_or(NonZeroU32::MIN)
+}
+
+/// Reports buckets that bind nobody, because another one binds them all more.
+fn check(throttles: &[Located<Throttle>], api: &[Located<Throttle>], reading: &mut Reading) {
+    for (index, throttle) in throttles.iter().enumerate() {
+        let earlier = throttles[..index].iter();
+        // Of two that are alike, only the second is too many.
+        let later = throttles[index + 1..].iter().filter(|later| later.value != throttle.value);
+        let tighter = earlier
+            .chain(later)
+            .map(|other| (other, "this one"))
+            .chain(api.iter().map(|other| (other, "the API's bucket")))
+            .find(|(other, _)| binds_more(&other.value, &throttle.value));
+        if let Some((other, which)) = tighter {
+            reading.report(useless(throttle, other, which, reading));
+        }
+    }
+}
+
+/// Whether `other` is of no use beside `one`.
+///
+/// That a bucket is tighter says something only where it has all requests of the other: those of everyone are those of
+/// each client too, but however little one client may take, many together can empty what they share.
+fn binds_more(one: &Throttle, other: &Throttle) -> bool {
+    let has_all = match (one.by, other.by) {
+        (ThrottleBy::Everyone, ThrottleBy::Everyone | ThrottleBy::Client)
+        | (ThrottleBy::Client, ThrottleBy::Client) => true,
+        (ThrottleBy::Client, ThrottleBy::Everyone) => false,
+    };
+    let speed = |rate: &Rate, other: &Rate| u128::from(rate.count.get()) * u128::from(other.per.as_secs());
+    has_all && one.burst <= other.burst && speed(&one.rate, &other.rate) <= speed(&other.rate, &one.rate)
+}
+
+fn useless(throttle: &Located<Throttle>, other: &Located<Throttle>, which: &str, reading: &Reading) -> Diagnostic {
+    let place = reading.place(other.span);
+    let burst = other.value.burst;
+    match (throttle.value.by, other.value.by) {
+        (ThrottleBy::Client, ThrottleBy::Everyone) => reading
+            .error(throttle.span, "this throttle lets one client have as much as all clients have together")
+            .with_related(&place, format!("{which}, with its burst of {burst}, is shared by all"))
+            .with_help("give each client less than all of them, or remove it"),
+        (ThrottleBy::Everyone, _) | (ThrottleBy::Client, ThrottleBy::Client) => reading
+            .error(throttle.span, "this throttle can never refuse anybody")
+            .with_related(&place, format!("{which}, with its burst of {burst}, is always empty first")),
+    }
+}

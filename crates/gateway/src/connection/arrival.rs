@@ -1,0 +1,135 @@
+//! The first moments of a connection, until it is known who speaks and what is spoken. All of them together take no
+//! longer than a request's headers may, so that nobody lingers here in silence.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use gatepost_config::model::ProxyProtocol;
+use gatepost_net::{Peer, ProxyHeader, ProxyHeaderError, fold};
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::connection::wire::Wire;
+use crate::connection::{Connection, Protocol};
+use crate::record::Record;
+use crate::rejection::Reason;
+use crate::snapshot::Listener;
+use crate::worker::{Membership, Site, Worker};
+
+/// A connection on which something has come.
+pub(super) struct Arrived {
+    pub(super) wire: Wire,
+    pub(super) protocol: Protocol,
+    pub(super) peer: Peer,
+}
+
+/// Why a connection did not come to its first request.
+#[derive(Debug, Error)]
+pub(super) enum NotArrived {
+    /// Nothing came, or not enough of it, in time.
+    #[error("it took too long to begin")]
+    Late,
+    /// It is no longer listened here.
+    #[error("the listener is gone")]
+    Unwanted,
+    /// It broke, or ended before it began.
+    #[error("the connection broke: {0}")]
+    Io(#[from] io::Error),
+    /// A PROXY header must come first, from a sender that is believed.
+    #[error("{0}")]
+    NoProxyHeader(&'static str),
+    /// A PROXY header that makes no sense.
+    #[error(transparent)]
+    BadProxyHeader(#[from] ProxyHeaderError),
+}
+
+/// How long an accepted connection may wait for its first byte once connections are closed: it may be one that the
+/// kernel has not told of yet.
+const FRESH_GRACE: Duration = Duration::from_millis(250);
+
+/// Waits for what a connection begins with. Nothing: it ended before that, and was logged if it had begun.
+pub(super) async fn arrive(
+    worker: &Rc<Worker>,
+    site: &Rc<Site>,
+    membership: &Membership,
+    stream: TcpStream,
+    peer: SocketAddr,
+) -> Option<Arrived> {
+    let deadline = Instant::now() + site.limits.get().header_timeout;
+    let mut peer = Peer { socket: fold(peer.ip()), proxied: None };
+    let mut wire = Wire::plain(stream);
+    let outcome = match site.known() {
+        Some(listener) => {
+            tokio::select! {
+                biased;
+                outcome = timeout_at(deadline, begin(&listener, &mut wire, &mut peer)) => {
+                    outcome.unwrap_or(Err(NotArrived::Late))
+                }
+                () = unwanted(site, membership) => Err(NotArrived::Unwanted),
+            }
+        }
+        None => Err(NotArrived::Unwanted),
+    };
+    match outcome {
+        Ok(protocol) => Some(Arrived { wire, protocol, peer }),
+        Err(why) => {
+            if let Some(reason) = why.reason(&wire) {
+                let detail = why.detail();
+                let connection = Connection::new(Rc::clone(worker), Rc::clone(site), wire, Protocol::Http1, peer);
+                worker.finish(Box::new(Record { detail, ..Record::unread(&connection, reason) }));
+            }
+            None
+        }
+    }
+}
+
+async fn begin(listener: &Listener, wire: &mut Wire, peer: &mut Peer) -> Result<Protocol, NotArrived> {
+    if let Some(behind) = &listener.behind
+        && behind.proxy_protocol != ProxyProtocol::Off
+    {
+        let is_required = behind.proxy_protocol == ProxyProtocol::Required;
+        if behind.senders.contain(peer.socket) {
+            peer.proxied = proxied(wire, is_required).await?;
+        } else if is_required {
+            return Err(NotArrived::NoProxyHeader("the sender is none of those in `behind`"));
+        }
+    }
+    Ok(wire.detect().await?)
+}
+
+/// The client in the PROXY header that the connection begins with, if one does and it names one.
+async fn proxied(wire: &mut Wire, is_required: bool) -> Result<Option<std::net::IpAddr>, NotArrived> {
+    match wire.proxy_header().await? {
+        Some(ProxyHeader::Source { source, .. }) => Ok(Some(source.ip())),
+        Some(ProxyHeader::Local | ProxyHeader::Unknown) => Ok(None),
+        None if is_required => Err(NotArrived::NoProxyHeader("the connection begins without a PROXY header")),
+        None => Ok(None),
+    }
+}
+
+/// Ends when the site is closing, and whoever had connected has had the time to say something.
+async fn unwanted(site: &Site, membership: &Membership) {
+    site.closing(membership).await;
+    sleep(FRESH_GRACE).await;
+}
+
+impl NotArrived {
+    /// What it counts as; a connection on which nothing came is none of anybody's business.
+    fn reason(&self, wire: &Wire) -> Option<Reason> {
+        match self {
+            Self::Late => wire.has_begun().then_some(Reason::HeaderTimeout),
+            Self::Unwanted | Self::Io(_) => None,
+            Self::NoProxyHeader(_) | Self::BadProxyHeader(_) => Some(Reason::ProxyHeader),
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::Late | Self::Unwanted | Self::Io(_) => None,
+            Self::NoProxyHeader(_) | Self::BadProxyHeader(_) => Some(self.to_string()),
+        }
+    }
+}
