@@ -29,6 +29,8 @@ pub(crate) struct Lasting {
     targets: HashMap<TargetName, Arc<Target>>,
     next_target: u64,
     turns: HashMap<Arc<str>, Arc<AtomicUsize>>,
+    /// How many slots a new table of clients gets; absent: enough for strangers in their thousands.
+    client_slots: Option<usize>,
 }
 
 /// What a throttle is known by: whose it is, and which of theirs.
@@ -69,6 +71,13 @@ struct Throttles {
     client_tables: Vec<Arc<ClientTable>>,
 }
 
+impl Lasting {
+    /// For a gateway that only one client ever calls, and so one that costs little to make.
+    pub(crate) fn for_one_client() -> Self {
+        Self { client_slots: Some(1), ..Self::default() }
+    }
+}
+
 impl Snapshot {
     /// Compiles `model`. Meters that `lasting` knows keep their debt; what the model no longer names is forgotten once
     /// it owes nothing.
@@ -76,11 +85,11 @@ impl Snapshot {
         lasting.snapshots += 1;
         let number = lasting.snapshots;
         let mut compiler = Compiler {
+            client_slots: lasting.client_slots.unwrap_or_else(|| client_slots(model)),
             lasting,
             stats,
             now,
             sets: HashMap::new(),
-            client_slots: client_slots(model),
             used_meters: HashSet::new(),
             used_targets: HashSet::new(),
         };
