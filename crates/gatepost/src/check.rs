@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use gatepost_config::{Loaded, Report, load};
-use gatepost_gateway::failed_examples;
+use gatepost_gateway::{doubtful_domains, failed_examples, unusable_domains};
 
 use crate::exit::Failure;
 use crate::print;
@@ -27,9 +27,13 @@ pub(crate) fn load_and_judge(file: &Path) -> Result<Loaded, Report> {
     judge(load(file)?)
 }
 
-/// Judges the examples.
+/// Judges certificates and examples. Certificates that can be used but should not be are told in the log.
 pub(crate) fn judge(loaded: Loaded) -> Result<Loaded, Report> {
-    let failures = failed_examples(&loaded.model);
+    let mut failures = unusable_domains(&loaded.model);
+    failures.extend(failed_examples(&loaded.model));
+    for doubt in doubtful_domains(&loaded.model) {
+        tracing::warn!("{doubt}");
+    }
     if failures.is_empty() { Ok(loaded) } else { Err(Report::new(loaded, failures)) }
 }
 

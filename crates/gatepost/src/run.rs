@@ -226,12 +226,13 @@ fn announce(model: &Model, gateway: &Gateway, said: &mut HashSet<SocketAddr>) {
         for address in gateway.addresses_of(listener) {
             now.insert(address);
             if !said.contains(&address) {
-                tracing::info!("listening on http://{address} ({})", listener.name);
+                let scheme = if listener.tls { "https" } else { "http" };
+                tracing::info!("listening on {scheme}://{address} ({})", listener.name);
             }
         }
     }
     for gone in said.difference(&now) {
-        tracing::info!("no longer listening on http://{gone}");
+        tracing::info!("no longer listening on {gone}");
     }
     *said = now;
 }

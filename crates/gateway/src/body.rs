@@ -4,11 +4,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
+use gatepost_meter::Slot;
 use gatepost_net::BelievedHeader;
 use http::HeaderValue;
 use http_body::{Body, Frame, SizeHint};
@@ -18,6 +20,7 @@ use tokio::time::Instant;
 use crate::admission::Permit;
 use crate::connection::Connection;
 use crate::forward::pool::Pooled;
+use crate::forward::trailers;
 use crate::record::{Ended, Record};
 use crate::stream::{BodyFailure, Stream};
 
@@ -45,6 +48,8 @@ pub(crate) struct RequestBody {
     stream: Stream,
     /// Bytes that may still come.
     room: u64,
+    /// Whether its trailers are passed on.
+    trailers: bool,
 }
 
 impl SharedBody {
@@ -99,12 +104,12 @@ impl RequestBody {
                 reader: RefCell::new(None),
             })
         });
-        Self { shared, stream, room: 0 }
+        Self { shared, stream, room: 0, trailers: false }
     }
 
     /// No body, for a second try of a request that has none.
     pub(crate) fn none_like_it(&self) -> Self {
-        Self { shared: None, stream: self.stream.clone(), room: 0 }
+        Self { shared: None, stream: self.stream.clone(), room: 0, trailers: false }
     }
 
     /// For the stream, to take it back.
@@ -120,6 +125,12 @@ impl RequestBody {
     /// Lets `most` bytes through, and no more.
     pub(crate) fn limit(&mut self, most: u64) {
         self.room = most;
+    }
+
+    /// Lets its trailers through. Without this they are dropped: HTTP/1.1 backends do not expect any, and they could
+    /// carry anything.
+    pub(crate) fn pass_trailers(&mut self) {
+        self.trailers = true;
     }
 
     /// Whether what the client still sends can be read to its end before the next request is.
@@ -150,8 +161,10 @@ impl Body for RequestBody {
         self.stream.await_body(polled.is_pending());
         match ready!(polled) {
             Some(Ok(frame)) => {
-                // Trailers are dropped: HTTP/1.1 backends do not expect any, and they could carry anything.
-                let Ok(data) = frame.into_data() else { return Poll::Ready(None) };
+                let data = match frame.into_data() {
+                    Ok(data) => data,
+                    Err(frame) => return Poll::Ready(self.trailers.then(|| passed(frame)).flatten().map(Ok)),
+                };
                 let length = data.len() as u64;
                 if length > self.room {
                     return self.fail(BodyFailure::TooLarge, io::Error::other("the body is longer than permitted"));
@@ -190,14 +203,32 @@ impl Drop for RequestBody {
     }
 }
 
-/// A backend's answer while it streams. Dropping it before its end closes the connection to the backend.
+/// The trailers in a frame, without those that must not be.
+fn passed(frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+    let mut fields = frame.into_trailers().ok()?;
+    trailers(&mut fields);
+    Some(Frame::trailers(fields))
+}
+
+/// A backend's answer while it streams. Dropping it before its end closes the connection to the backend, or resets the
+/// stream if it is HTTP/2's.
 #[derive(Debug)]
 pub(crate) struct Answering {
     pub(crate) body: Incoming,
     pub(crate) sender: Pooled,
+    /// Whether its trailers are passed on.
+    pub(crate) trailers: bool,
+    /// A place among the requests under way at its target.
+    pub(crate) _under_way: Option<Slot>,
 }
 
 impl Answering {
+    /// Whether nothing comes any more that the client will have.
+    fn is_over(&self) -> bool {
+        // An HTTP/2 backend may say that this was all only after the last byte that it had announced.
+        self.body.is_end_stream() || (!self.trailers && self.body.size_hint().exact() == Some(0))
+    }
+
     /// The answer has ended: the connection to the backend can serve another request.
     fn complete(self) {
         self.sender.give_back();
@@ -234,7 +265,7 @@ impl ResponseBody {
 
     pub(crate) fn streamed(answering: Answering, mut exchange: Exchange) -> Self {
         let hint = answering.body.size_hint();
-        if answering.body.is_end_stream() {
+        if answering.is_over() {
             exchange.ended = Ended::Complete;
             answering.complete();
             return Self { content: Content::Whole(Bytes::new()), exchange: Some(exchange) };
@@ -257,12 +288,20 @@ impl ResponseBody {
         loop {
             match ready!(Pin::new(&mut answering.body).poll_frame(cx)) {
                 Some(Ok(frame)) => {
-                    // Trailers are dropped: the client did not ask for them.
-                    let Ok(data) = frame.into_data() else { continue };
+                    let data = match frame.into_data() {
+                        Ok(data) => data,
+                        Err(frame) if answering.trailers => {
+                            // Nothing comes after them, and hyper does not ask.
+                            *ended = Ended::Complete;
+                            slot.take().into_iter().for_each(Answering::complete);
+                            return Poll::Ready(passed(frame).map(Ok));
+                        }
+                        Err(_) => continue,
+                    };
                     *bytes_out += data.len() as u64;
                     stream.handed_over();
                     // hyper does not ask again once a declared length is met.
-                    if answering.body.is_end_stream() {
+                    if answering.is_over() {
                         *ended = Ended::Complete;
                         slot.take().into_iter().for_each(Answering::complete);
                     }
@@ -322,6 +361,8 @@ impl Body for ResponseBody {
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub(crate) stream: Stream,
+    /// The client's address.
+    pub(crate) client: IpAddr,
     /// In which header the request's sender is believed about its client.
     pub(crate) believed: BelievedHeader,
     permit: Option<Permit>,
@@ -335,12 +376,12 @@ impl Exchange {
     pub(crate) fn begin(stream: Stream, record: Box<Record>, body: Option<Rc<SharedBody>>) -> Self {
         stream.begin(body);
         stream.connection.worker.begin_exchange();
-        let believed = BelievedHeader::Off;
-        Self { stream, believed, permit: None, record: Some(record), ended: Ended::Client, bytes_out: 0 }
+        let (client, believed) = (stream.connection.client, BelievedHeader::Off);
+        Self { stream, client, believed, permit: None, record: Some(record), ended: Ended::Client, bytes_out: 0 }
     }
 
     /// The client's address as text.
-    pub(crate) fn client(&self) -> &HeaderValue {
+    pub(crate) fn client_text(&self) -> &HeaderValue {
         self.record.as_ref().map_or(&self.stream.connection.client_text, |record| &record.client)
     }
 

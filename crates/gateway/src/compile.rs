@@ -3,21 +3,23 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
 use gatepost_config::model::{self, Model, ThrottleBy};
 use gatepost_meter::{Bucket, ClientTable, Law, Nanos, Slots};
+use gatepost_net::tls::{Alpn, ClientTls, ServerTls, TlsError};
 use gatepost_net::{BelievedHeader, Destination, Fence, Host, PrefixSet};
 use http::{HeaderMap, HeaderValue};
 
+use crate::gateway::ApplyError;
 use crate::log_line::route_fields;
 use crate::router::Router;
 use crate::snapshot::{
     Action, Addresses, Api, ApiNames, Behind, Entry, Forward, Hosts, ListenKey, Listener, Parallel, Redirect, Respond,
-    Route, Snapshot, Target, Targets,
+    Route, Snapshot,
 };
 use crate::stats::Stats;
+use crate::upstream::{Check, Common, Condition, Security, Target, Upstream, target_hash};
 
 /// What outlives a snapshot, under names that a reload does not change.
 #[derive(Debug, Default)]
@@ -27,8 +29,11 @@ pub(crate) struct Lasting {
     client_tables: HashMap<MeterName, Arc<ClientTable>>,
     slots: HashMap<(Arc<str>, Arc<str>), Arc<Slots>>,
     targets: HashMap<TargetName, Arc<Target>>,
+    clients: HashMap<ClientName, ClientTls>,
     next_target: u64,
-    turns: HashMap<Arc<str>, Arc<AtomicUsize>>,
+    upstreams: HashMap<Arc<str>, Arc<Common>>,
+    /// The targets that the model has probed.
+    checks: Vec<Check>,
     /// How many slots a new table of clients gets; absent: enough for strangers in their thousands.
     client_slots: Option<usize>,
 }
@@ -44,11 +49,27 @@ struct MeterName {
     index: usize,
 }
 
-/// What a target is known by.
+/// What a target is known by: all that makes connections to it what they are, and whose requests judge it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct TargetName {
+    upstream: Arc<str>,
     target: model::Target,
     networks: Option<Vec<ipnet::IpNet>>,
+    http: model::HttpVersion,
+    ca: Option<Arc<[u8]>>,
+}
+
+/// What the TLS to targets is known by: the authorities, and what is spoken inside.
+type ClientName = (Option<Arc<[u8]>>, model::HttpVersion);
+
+/// Finds out whether the authorities of every upstream with `https` targets can be used.
+///
+/// # Errors
+/// [`ApplyError::Authorities`], as [`Gateway::apply`] would say.
+///
+/// [`Gateway::apply`]: crate::Gateway::apply
+pub fn check_authorities(model: &Model) -> Result<(), ApplyError> {
+    Lasting::default().prepare(model)
 }
 
 /// One compilation.
@@ -80,8 +101,14 @@ impl Lasting {
 
 impl Snapshot {
     /// Compiles `model`. Meters that `lasting` knows keep their debt; what the model no longer names is forgotten once
-    /// it owes nothing.
-    pub(crate) fn compile(model: &Model, lasting: &mut Lasting, stats: &Stats, now: Nanos) -> Self {
+    /// it owes nothing. Without `tls` the snapshot can be asked about, and serves no listener that speaks TLS.
+    pub(crate) fn compile(
+        model: &Model,
+        tls: Option<&ServerTls>,
+        lasting: &mut Lasting,
+        stats: &Stats,
+        now: Nanos,
+    ) -> Self {
         lasting.snapshots += 1;
         let number = lasting.snapshots;
         let mut compiler = Compiler {
@@ -93,6 +120,7 @@ impl Snapshot {
             used_meters: HashSet::new(),
             used_targets: HashSet::new(),
         };
+        compiler.lasting.checks.clear();
         let apis: Vec<(&model::Api, Arc<Api>)> =
             model.apis.iter().map(|api| (api, Arc::new(compiler.api(api)))).collect();
         let listeners: Vec<_> = model
@@ -104,6 +132,8 @@ impl Snapshot {
                     limits: listener.limits,
                     stats: stats.listener(&listener.name),
                     behind: listener.behind.as_ref().map(|behind| compiler.behind(behind)),
+                    is_secure: listener.tls,
+                    tls: tls.filter(|_| listener.tls).cloned(),
                     redirect: listener.redirect,
                     hosts: Hosts::of_listener(&listener.name, &apis),
                 });
@@ -112,6 +142,46 @@ impl Snapshot {
             .collect();
         compiler.forget();
         Self { number, listeners: listeners.into_iter().collect() }
+    }
+}
+
+impl Lasting {
+    /// Makes what may fail, before anything that counts is touched: the TLS to targets.
+    pub(crate) fn prepare(&mut self, model: &Model) -> Result<(), ApplyError> {
+        for route in model.apis.iter().flat_map(|api| &api.routes) {
+            if let model::Action::Forward(model::Forward { upstream, .. }) = &route.action
+                && upstream.targets.iter().any(|target| target.tls)
+            {
+                let failed = |source| ApplyError::Authorities { upstream: upstream_name(upstream), source };
+                self.client(upstream).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The TLS to the targets of an upstream; the same as before, with its sessions, if nothing has changed.
+    fn client(&mut self, upstream: &model::Upstream) -> Result<ClientTls, TlsError> {
+        let name = (upstream.ca.clone(), upstream.http);
+        if let Some(known) = self.clients.get(&name) {
+            return Ok(known.clone());
+        }
+        let alpn = match upstream.http {
+            model::HttpVersion::One => Alpn::Http1,
+            model::HttpVersion::Two => Alpn::Http2,
+        };
+        let made = ClientTls::new(upstream.ca.as_deref(), alpn)?;
+        self.clients.insert(name, made.clone());
+        Ok(made)
+    }
+
+    /// The targets that the model compiled last has probed.
+    pub(crate) fn checks(&self) -> &[Check] {
+        &self.checks
+    }
+
+    /// The targets of the model compiled last.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = &Arc<Target>> {
+        self.targets.values()
     }
 }
 
@@ -267,7 +337,7 @@ impl Compiler<'_> {
     fn action(&mut self, action: &model::Action) -> Action {
         match action {
             model::Action::Forward(forward) => Action::Forward(Forward {
-                targets: self.targets(&forward.upstream),
+                upstream: self.upstream(&forward.upstream),
                 timeout: forward.timeout,
                 path: forward.path.clone(),
                 host: forward.host.clone(),
@@ -286,27 +356,47 @@ impl Compiler<'_> {
         }
     }
 
-    fn targets(&mut self, upstream: &model::Upstream) -> Targets {
-        let turn = match &upstream.name {
-            Some(name) => Arc::clone(self.lasting.turns.entry(Arc::clone(name)).or_default()),
-            None => Arc::default(),
-        };
-        let networks = upstream.networks.as_ref();
-        Targets { all: upstream.targets.iter().map(|target| self.target(target, networks)).collect(), turn }
+    fn upstream(&mut self, upstream: &model::Upstream) -> Upstream {
+        let name = upstream_name(upstream);
+        let common = self.lasting.upstreams.entry(Arc::clone(&name)).or_insert_with(|| Arc::new(Common::new(name)));
+        let common = Arc::clone(common);
+        let targets: Vec<_> = upstream.targets.iter().map(|target| self.target(target, upstream, &common)).collect();
+        if let Some(health) = &upstream.health {
+            let checks = targets.iter().map(|target| Check { target: Arc::clone(target), health: health.clone() });
+            self.lasting.checks.extend(checks);
+        }
+        Upstream::new(targets, upstream.balance, upstream.eject, upstream.http, common)
     }
 
-    fn target(&mut self, target: &model::Target, networks: Option<&Vec<ipnet::IpNet>>) -> Arc<Target> {
-        let name = TargetName { target: target.clone(), networks: networks.cloned() };
+    fn target(&mut self, target: &model::Target, upstream: &model::Upstream, common: &Arc<Common>) -> Arc<Target> {
+        let name = TargetName {
+            upstream: Arc::clone(&common.name),
+            target: target.clone(),
+            networks: upstream.networks.clone(),
+            http: upstream.http,
+            ca: upstream.ca.clone(),
+        };
         self.used_targets.insert(name.clone());
         if let Some(known) = self.lasting.targets.get(&name) {
             return Arc::clone(known);
         }
+        let security = match target.tls {
+            false => Security::Open,
+            true => self.lasting.client(upstream).map_or(Security::Unusable, Security::Tls),
+        };
         self.lasting.next_target += 1;
+        let url: Arc<str> = url(target).into();
         let made = Arc::new(Target {
             id: self.lasting.next_target,
+            destination: destination(target, upstream.networks.as_ref()),
+            security,
+            http: upstream.http,
             host: own_host(target),
             label: format!("{}:{}", host_text(target), target.port).into(),
-            destination: destination(target, networks),
+            condition: Condition::new(target_hash(&url)),
+            url,
+            upstream: Arc::clone(common),
+            under_way: Arc::default(),
         });
         self.lasting.targets.insert(name, Arc::clone(&made));
         made
@@ -314,11 +404,15 @@ impl Compiler<'_> {
 
     /// Lets go of what the model no longer names. A bucket that still owes tokens stays, in case its route comes back.
     fn forget(&mut self) {
-        let Self { lasting, used_meters, used_targets, now, .. } = self;
+        let Self { lasting, stats, used_meters, used_targets, now, .. } = self;
         lasting.buckets.retain(|name, bucket| used_meters.contains(name) || !bucket.is_full(*now));
         lasting.client_tables.retain(|name, table| used_meters.contains(name) || !table.is_full(*now));
         lasting.slots.retain(|_, slots| Arc::strong_count(slots) > 1);
         lasting.targets.retain(|name, _| used_targets.contains(name));
+        let used_clients: HashSet<_> = used_targets.iter().map(|name| (name.ca.clone(), name.http)).collect();
+        lasting.clients.retain(|name, _| used_clients.contains(name));
+        lasting.upstreams.retain(|_, common| Arc::strong_count(common) > 1);
+        stats.follow(lasting.targets.values());
     }
 }
 
@@ -333,23 +427,35 @@ fn client_slots(model: &Model) -> usize {
 }
 
 fn destination(target: &model::Target, networks: Option<&Vec<ipnet::IpNet>>) -> Destination {
-    Destination {
-        host: match &target.host {
-            model::TargetHost::Address(address) => Host::Address(*address),
-            model::TargetHost::Name(name) => Host::Name(name.clone()),
-        },
-        port: target.port,
-        fence: match networks {
-            Some(networks) => Fence::Networks(Box::new(networks.iter().copied().collect())),
-            None => Fence::Unstated,
-        },
+    let host = match &target.host {
+        model::TargetHost::Address(address) => Host::Address(*address),
+        model::TargetHost::Name(name) => Host::Name(name.clone()),
+    };
+    let fence = match networks {
+        Some(networks) => Fence::Networks(Box::new(networks.iter().copied().collect())),
+        None => Fence::Unstated,
+    };
+    Destination::new(host, target.port, fence)
+}
+
+/// What an upstream is known by. A name has no colon, so it is never taken for targets written in place.
+fn upstream_name(upstream: &model::Upstream) -> Arc<str> {
+    match &upstream.name {
+        Some(name) => Arc::clone(name),
+        None => upstream.targets.iter().map(url).collect::<Vec<_>>().join(",").into(),
     }
+}
+
+fn url(target: &model::Target) -> String {
+    let scheme = if target.tls { "https" } else { "http" };
+    format!("{scheme}://{}:{}", host_text(target), target.port)
 }
 
 /// The target's own `Host`: with its port, unless it is the scheme's.
 fn own_host(target: &model::Target) -> HeaderValue {
     let host = host_text(target);
-    let text = if target.port == 80 { host } else { format!("{host}:{}", target.port) };
+    let usual = if target.tls { 443 } else { 80 };
+    let text = if target.port == usual { host } else { format!("{host}:{}", target.port) };
     // A resolved target's name has only the characters of names.
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("invalid"))
 }

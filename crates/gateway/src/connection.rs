@@ -24,7 +24,7 @@ mod tunnel;
 mod wire;
 
 pub(crate) use state::{Connection, Protocol};
-pub(crate) use tunnel::{Backend, Tunnel};
+pub(crate) use tunnel::Tunnel;
 
 use std::io;
 use std::net::SocketAddr;
@@ -33,7 +33,7 @@ use std::rc::Rc;
 use gatepost_meter::Slot;
 use tokio::net::TcpStream;
 
-use crate::connection::arrival::{Arrived, arrive};
+use crate::connection::arrival::arrive;
 use crate::worker::{Site, Worker};
 
 /// Serves a connection to its end.
@@ -41,11 +41,9 @@ pub(crate) async fn serve(worker: Rc<Worker>, site: Rc<Site>, stream: TcpStream,
     let _slot = slot;
     let membership = site.join();
     // In boxes of their own while they last: a connection keeps room for the largest future that it may drive.
-    let Some(Arrived { wire, protocol, peer }) = Box::pin(arrive(&worker, &site, &membership, stream, peer)).await
-    else {
-        return;
-    };
-    let connection = Rc::new(Connection::new(worker, site, wire, protocol, peer));
+    let Some(arrived) = Box::pin(arrive(&worker, &site, &membership, stream, peer)).await else { return };
+    let protocol = arrived.protocol;
+    let connection = Rc::new(Connection::new(worker, site, arrived));
     match protocol {
         Protocol::Http1 => http1::serve(connection, membership).await,
         Protocol::Http2 => Box::pin(http2::serve(connection, membership)).await,

@@ -24,7 +24,8 @@ pub fn failed_examples(model: &Model) -> Vec<Diagnostic> {
         return Vec::new();
     }
     // Compiled apart from the running gateway: no meter or counter of it is touched.
-    let snapshot = Snapshot::compile(model, &mut Lasting::for_one_client(), &Stats::default(), Clock::start().now());
+    let snapshot =
+        Snapshot::compile(model, None, &mut Lasting::for_one_client(), &Stats::default(), Clock::start().now());
     let mut failures = Vec::new();
     for api in &model.apis {
         let Some(listener) = first_listener(model, api, &snapshot) else { continue };

@@ -40,7 +40,7 @@ pub fn explain(model: &Model, inquiry: &Inquiry<'_>) -> Result<Explanation, Expl
     let known = model.listeners.iter().find(|listener| *listener.name == *inquiry.listener);
     let listener = known.ok_or_else(|| ExplainError::NoListener(inquiry.listener.to_owned()))?;
     let clock = Clock::start();
-    let snapshot = Snapshot::compile(model, &mut Lasting::for_one_client(), &Stats::default(), clock.now());
+    let snapshot = Snapshot::compile(model, None, &mut Lasting::for_one_client(), &Stats::default(), clock.now());
     let compiled = ListenKey::of(listener).next().and_then(|key| snapshot.listeners.get(&key));
     let compiled = compiled.ok_or_else(|| ExplainError::contradiction("the listener is not among the compiled"))?;
     let mut notes = Vec::new();

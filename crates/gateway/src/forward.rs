@@ -1,36 +1,36 @@
 //! Sending an admitted request to a backend and its answer back.
 
+mod dial;
 mod headers;
 pub(crate) mod pool;
+mod upgrade;
 
-pub(crate) use headers::forwarded;
+pub(crate) use headers::{forwarded, trailers};
+pub(crate) use upgrade::{Backend, Handover};
 
+use std::cell::RefCell;
+use std::error::Error;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use bytes::Bytes;
+use gatepost_config::model::HttpVersion;
+use http::header::{CONNECTION, CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
 use crate::body::{Answering, Exchange, RequestBody};
-use crate::connection::Backend;
 use crate::forward::pool::Pooled;
-use crate::io::Gathering;
+use crate::forward::upgrade::Asked;
 use crate::pipeline::BelowBase;
 use crate::rejection::{BadUpstream, Rejection};
-use crate::snapshot::{Forward, Route, Target};
+use crate::snapshot::{Forward, Route};
 use crate::stream::{BodyFailure, Expired, Stream};
-
-/// The longest response head that is accepted from a backend, in bytes.
-const RESPONSE_HEAD: usize = 64 * 1024;
-
-/// A socket to a backend.
-pub(crate) type BackendStream = Gathering;
+use crate::upstream::{Target, Visit, Wire};
 
 /// What a backend made of a request.
 pub(crate) enum Forwarded {
@@ -56,37 +56,114 @@ pub(crate) async fn forward(
     let started = Instant::now();
     progress.end_by(forward.timeout.map(|timeout| started + timeout));
 
+    let trailers = Trailers::of(forward, &request.0);
+    let asked = Asked::by(&request.0).filter(|_| forward.upstream.http == HttpVersion::One);
     let mut request = outgoing(forward, route, below, request, exchange);
+    if let Some(asked) = &asked {
+        asked.put(request.headers_mut());
+    }
     request.body_mut().limit(route.max_body);
-    let attempts = Attempts { forward, stream: &stream, replayable: is_replayable(&request) };
+    let attempts = Attempts {
+        forward,
+        stream: &stream,
+        client: exchange.client,
+        upgrade: asked.is_some(),
+        replayable: is_replayable(&request),
+        visit: RefCell::default(),
+    };
     let outcome = progress.unless_expired(attempts.run(request, exchange)).await;
     exchange.note(|record| record.upstream_took = Some(started.elapsed()));
     let (response, sender) = match outcome {
         Ok(answer) => answer?,
         // A backend cannot answer what its client has not finished sending.
         Err(Expired::Deadline) if progress.is_owed_body() => return Err(Rejection::BodyStalled),
-        Err(Expired::Deadline) => return Err(Rejection::UpstreamTimeout),
+        Err(Expired::Deadline) => return Err(attempts.failed(Rejection::UpstreamTimeout)),
         Err(Expired::BodyStalled) => return Err(Rejection::BodyStalled),
     };
-    // Upgrades are not asked for, so this backend does not speak HTTP as we do.
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Rejection::BadUpstream(BadUpstream::UnaskedUpgrade));
+        let agreed = upgrade(asked.as_ref(), response, sender).await;
+        let (head, stream, read_ahead) =
+            agreed.map_err(|nonsense| attempts.failed(Rejection::BadUpstream(nonsense)))?;
+        // From here on it is between the two, for as long as they like.
+        progress.end_by(None);
+        return Ok(Forwarded::Upgrade(head, Backend { stream, read_ahead, _under_way: attempts.answered() }));
     }
+    if let Some(nonsense) = nonsense(&response) {
+        return Err(attempts.failed(Rejection::BadUpstream(nonsense)));
+    }
+    let under_way = attempts.answered();
     let (mut head, body) = response.into_parts();
-    if !headers::is_plainly_framed(&head.headers) {
-        return Err(Rejection::BadUpstream(BadUpstream::Framing));
-    }
-    headers::incoming(&mut head.headers);
+    let trailers = trailers.pass(&head);
+    headers::incoming(&mut head.headers, trailers);
     head.version = Version::HTTP_11;
-    Ok(Forwarded::Answer(head, Answering { body, sender }))
+    Ok(Forwarded::Answer(head, Answering { body, sender, trailers, _under_way: under_way }))
+}
+
+/// Whom trailers of an answer reach. Only those of HTTP/2 backends are passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trailers {
+    /// Nobody.
+    Dropped,
+    /// A client of HTTP/1.1 that has asked for them: those that the head of a chunked answer announces.
+    Announced,
+    /// A client of HTTP/2.
+    All,
+}
+
+impl Trailers {
+    fn of(forward: &Forward, client: &Parts) -> Self {
+        if forward.upstream.http != HttpVersion::Two {
+            Self::Dropped
+        } else if client.version == Version::HTTP_2 {
+            Self::All
+        } else if headers::takes_trailers(&client.headers) {
+            Self::Announced
+        } else {
+            Self::Dropped
+        }
+    }
+
+    fn pass(self, head: &http::response::Parts) -> bool {
+        match self {
+            Self::Dropped => false,
+            Self::Announced => head.headers.contains_key(TRAILER) && !head.headers.contains_key(CONTENT_LENGTH),
+            Self::All => true,
+        }
+    }
+}
+
+/// The head of an answer that changes to a protocol that was asked for, and the socket on which it is spoken.
+async fn upgrade(
+    asked: Option<&Asked>,
+    response: Response<Incoming>,
+    sender: Pooled,
+) -> Result<(http::response::Parts, Wire, Bytes), BadUpstream> {
+    let (mut head, _) = response.into_parts();
+    let agreed = asked.and_then(|asked| asked.agreed(&head)).ok_or(BadUpstream::UnaskedUpgrade)?;
+    let (stream, read_ahead) = sender.hand_over().await.ok_or(BadUpstream::UnaskedUpgrade)?;
+    headers::incoming(&mut head.headers, false);
+    head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    head.headers.insert(UPGRADE, agreed);
+    head.version = Version::HTTP_11;
+    Ok((head, stream, read_ahead))
+}
+
+/// What of an answer could be read in two ways.
+fn nonsense(response: &Response<Incoming>) -> Option<BadUpstream> {
+    (!headers::is_plainly_framed(response.headers())).then_some(BadUpstream::Framing)
 }
 
 /// The tries to get one request answered.
 struct Attempts<'a> {
     forward: &'a Forward,
     stream: &'a Stream,
+    client: IpAddr,
+    /// Whether an upgrade is asked for.
+    upgrade: bool,
     /// Whether a second try can do no harm although the first may have reached a backend.
     replayable: bool,
+    /// The try under way: here, so that it is known what failed when time is over.
+    visit: RefCell<Option<Visit<'a>>>,
 }
 
 /// A try that brought no answer.
@@ -98,35 +175,71 @@ struct Failed {
     on_waiting: bool,
 }
 
-impl Attempts<'_> {
+impl<'a> Attempts<'a> {
     async fn run(
         &self,
         mut request: Request<RequestBody>,
         exchange: &mut Exchange,
     ) -> Result<(Response<Incoming>, Pooled), Rejection> {
+        let upstream = &self.forward.upstream;
         let mut retries = self.forward.retries;
-        let mut target = self.forward.targets.next();
+        if retries > 0 {
+            upstream.common.budget.save();
+        }
+        let mut tried = Vec::new();
+        let mut target = self.visit(&mut tried);
         let mut fresh = false;
         loop {
-            headers::set_host(request.headers_mut(), self.forward, target);
+            headers::address(&mut request, self.forward, target);
             exchange.note(|record| record.attempts += 1);
             let failed = match self.attempt(target, request, fresh, retries > 0, exchange).await {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
+            if failed.on_waiting {
+                let Some(again) = failed.request else { return Err(failed.why) };
+                (request, fresh) = (again, true);
+                continue;
+            }
+            let why = self.failed(failed.why);
             request = match failed.request {
-                Some(request) if failed.on_waiting => {
-                    fresh = true;
+                Some(request)
+                    if retries > 0 && upstream.common.may_retry(self.stream.connection.worker.shared.clock) =>
+                {
                     request
                 }
-                Some(request) if retries > 0 => {
-                    retries -= 1;
-                    target = self.forward.targets.next();
-                    request
-                }
-                Some(_) | None => return Err(failed.why),
+                Some(_) | None => return Err(why),
             };
+            retries -= 1;
+            target = self.visit(&mut tried);
+            fresh = false;
         }
+    }
+
+    /// Chooses the next target; those of former tries are in `tried`.
+    fn visit(&self, tried: &mut Vec<usize>) -> &'a Target {
+        let last = self.visit.take().map(|visit| visit.index);
+        tried.extend(last);
+        let visit = self.forward.upstream.visit(self.client, tried, self.stream.connection.worker.shared.clock);
+        let target = visit.target;
+        self.visit.replace(Some(visit));
+        target
+    }
+
+    /// Holds a failure against the target, if it is one of the target's.
+    fn failed(&self, why: Rejection) -> Rejection {
+        let is_targets = matches!(why, Rejection::Dial(_) | Rejection::BadUpstream(_) | Rejection::UpstreamTimeout);
+        if let Some(visit) = self.visit.borrow_mut().as_mut().filter(|_| is_targets) {
+            visit.failed(self.stream.connection.worker.shared.clock, &why);
+        }
+        why
+    }
+
+    /// The target has answered; the request stays under way at it as long as what is returned is kept.
+    fn answered(&self) -> Option<gatepost_meter::Slot> {
+        let mut visit = self.visit.take()?;
+        visit.answered();
+        visit.stay()
     }
 
     /// Sends the request to `target` once, on a waiting connection unless a `fresh` one is wanted.
@@ -139,44 +252,35 @@ impl Attempts<'_> {
         exchange: &mut Exchange,
     ) -> Result<(Response<Incoming>, Pooled), Failed> {
         exchange.note(|record| record.upstream = Some(Arc::clone(&target.label)));
-        let waiting = if fresh { None } else { self.stream.connection.worker.pools.take(target.id) };
+        let pools = &self.stream.connection.worker.pools;
+        let waiting = if fresh { None } else { pools.take(target) };
         let on_waiting = waiting.is_some();
         let mut pooled = match waiting {
             Some(pooled) => pooled,
-            None => match self.connect(target).await {
-                Ok(pooled) => pooled,
-                Err(why) => return Err(Failed { why, request: Some(request), on_waiting: false }),
-            },
+            // In a box of its own: room for a handshake would be made with every request.
+            None => {
+                match Box::pin(dial::connection(pools, target, &self.stream.connection.worker.shared.resolver)).await {
+                    Ok(pooled) => pooled,
+                    Err(why) => return Err(Failed { why, request: Some(request), on_waiting: false }),
+                }
+            }
         };
         let copy = (self.replayable && (on_waiting || again)).then(|| self.copy(&request));
-        match pooled.sender().try_send_request(request).await {
+        match pooled.send(request, self.upgrade).await {
             Ok(response) => Ok((response, pooled)),
             Err(mut error) => {
                 let unsent = error.take_message();
                 let error = error.into_error();
+                let broken = breaks_connection(&error);
+                if broken {
+                    pools.retire(target, pooled);
+                }
                 // An answer that makes no sense is the backend's, not the connection's, and will be no better.
+                let on_waiting = on_waiting && broken && !error.is_parse();
                 let request = unsent.or(copy.filter(|_| !error.is_parse()));
                 Err(Failed { why: self.blame(error), request, on_waiting })
             }
         }
-    }
-
-    async fn connect(&self, target: &Target) -> Result<Pooled, Rejection> {
-        let stream = target.destination.connect().await.map_err(Rejection::Dial)?;
-        // Small writes must not wait for acknowledgements; without it things are only slower.
-        let _ = stream.set_nodelay(true);
-        let (sender, driver) = http1::Builder::new()
-            .max_header_size(RESPONSE_HEAD)
-            .handshake(TokioIo::new(Gathering(stream)))
-            .await
-            .map_err(|error| Rejection::BadUpstream(BadUpstream::Http(error)))?;
-        tokio::task::spawn_local(async move {
-            // Whoever waits for the answer learns of the failure; this only ends with it.
-            if let Err(error) = driver.await {
-                tracing::debug!(%error, "connection to a backend ended");
-            }
-        });
-        Ok(self.stream.connection.worker.pools.adopt(target.id, sender))
     }
 
     /// The same request with no body: only a replayable one, which has none, is copied.
@@ -184,6 +288,7 @@ impl Attempts<'_> {
         let mut copy = Request::new(request.body().none_like_it());
         *copy.method_mut() = request.method().clone();
         *copy.uri_mut() = request.uri().clone();
+        *copy.version_mut() = request.version();
         *copy.headers_mut() = request.headers().clone();
         copy
     }
@@ -196,6 +301,12 @@ impl Attempts<'_> {
             None => Rejection::BadUpstream(BadUpstream::Http(error)),
         }
     }
+}
+
+/// Whether a failure is the end of its connection, not only of one of the requests on it.
+fn breaks_connection(error: &hyper::Error) -> bool {
+    let http2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    http2.is_none_or(|error| !error.is_reset())
 }
 
 /// RFC 9110, 9.2.2: an idempotent method, and no body to send again.
@@ -211,13 +322,19 @@ fn outgoing(
     forward: &Forward,
     route: &Route,
     below: &BelowBase,
-    (mut parts, body): (Parts, RequestBody),
+    (mut parts, mut body): (Parts, RequestBody),
     exchange: &Exchange,
 ) -> Request<RequestBody> {
     parts.uri = target_of(forward, route, below, &parts.uri);
-    parts.version = Version::HTTP_11;
     headers::outgoing(&mut parts.headers, forward, exchange);
-    if body.length().is_none() {
+    parts.version = match forward.upstream.http {
+        HttpVersion::One => Version::HTTP_11,
+        HttpVersion::Two => {
+            body.pass_trailers();
+            Version::HTTP_2
+        }
+    };
+    if body.length().is_none() && parts.version == Version::HTTP_11 {
         // hyper would send a GET without its body of unknown length.
         parts.headers.remove(CONTENT_LENGTH);
         parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));

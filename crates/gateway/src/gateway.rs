@@ -11,17 +11,20 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use gatepost_config::model::{AccessLog, Listener, Model};
-use gatepost_net::{BindError, bind, ensure_free};
+use gatepost_net::tls::{Tickets, TlsError};
+use gatepost_net::{BindError, Resolver, bind, ensure_free};
 use thiserror::Error;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use crate::access_log::{LogWriter, Sink};
+use crate::certificates::server_tls;
 use crate::clock::Clock;
 use crate::compile::Lasting;
 use crate::snapshot::{ListenKey, Snapshot};
 use crate::stats::{Stats, WorkerStats};
+use crate::upstream::{Probers, TargetReport};
 use crate::worker::{Command, WorkerHandle};
 
 /// A running gateway.
@@ -29,7 +32,10 @@ use crate::worker::{Command, WorkerHandle};
 pub struct Gateway {
     shared: Arc<Shared>,
     lasting: Lasting,
+    /// What sessions of TLS are resumed by, as long as the process lives.
+    tickets: Tickets,
     workers: Vec<WorkerHandle>,
+    probers: Probers,
     /// The addresses listened on, and the address that the kernel made of each.
     listening: HashMap<ListenKey, SocketAddr>,
     access_log: AccessLog,
@@ -45,6 +51,7 @@ pub(crate) struct Shared {
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) clock: Clock,
+    pub(crate) resolver: Resolver,
     pub(crate) id_seed: u64,
     /// All workers, for handing connections over. Set once all run.
     pub(crate) workers: OnceLock<Vec<(mpsc::Sender<Command>, Arc<WorkerStats>)>>,
@@ -68,31 +75,56 @@ pub enum ApplyError {
         /// Why not.
         source: io::Error,
     },
+    /// TLS cannot be spoken.
+    #[error("cannot speak TLS: {0}")]
+    Tls(#[from] TlsError),
+    /// The authorities that an upstream's targets are checked against cannot be used.
+    #[error("the `ca` of upstream {upstream} cannot be used: {source}")]
+    Authorities {
+        /// The upstream's name, or the URLs of its targets when it was written in place.
+        upstream: Arc<str>,
+        /// Why not.
+        source: TlsError,
+    },
     /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
 }
 
 impl Gateway {
-    /// Starts serving `model`.
+    /// Starts serving `model`. Health checks run on the runtime that this is called on.
     ///
     /// # Errors
     /// See [`ApplyError`]; then nothing is left running.
     pub async fn start(model: &Model) -> Result<Self, ApplyError> {
+        Self::start_with(model, Resolver::system().map_err(ApplyError::Thread)?).await
+    }
+
+    /// Starts serving `model`, with the names of backends looked up by `resolver`.
+    ///
+    /// # Errors
+    /// As of [`Gateway::start`].
+    pub async fn start_with(model: &Model, resolver: Resolver) -> Result<Self, ApplyError> {
         let stats = Arc::new(Stats::default());
         let clock = Clock::start();
         let sink = open_log(&model.log.access)?;
         let log = LogWriter::start(sink, Arc::clone(&stats)).map_err(ApplyError::Thread)?;
         let mut lasting = Lasting::default();
+        let tickets = Tickets::new()?;
+        let tls = server_tls(model, &tickets)?;
+        lasting.prepare(model)?;
         let count = worker_count(model);
         let sockets = bind_all(model, &HashMap::new(), count)?;
 
-        let first = Arc::new(Snapshot::compile(model, &mut lasting, &stats, clock.now()));
+        let first = Arc::new(Snapshot::compile(model, tls.as_ref(), &mut lasting, &stats, clock.now()));
         stats.snapshot.store(first.number, Ordering::Relaxed);
+        let mut probers = Probers::new(resolver.clone());
+        probers.follow(lasting.checks());
         let shared = Arc::new(Shared {
             snapshot: Arc::new(ArcSwap::new(first)),
             stats,
             clock,
+            resolver,
             id_seed: id_seed(),
             workers: OnceLock::new(),
             stopping: AtomicBool::new(false),
@@ -106,7 +138,9 @@ impl Gateway {
         let mut gateway = Self {
             shared,
             lasting,
+            tickets,
             workers,
+            probers,
             listening: HashMap::new(),
             access_log: model.log.access.clone(),
             log,
@@ -124,11 +158,15 @@ impl Gateway {
     pub async fn apply(&mut self, model: &Model) -> Result<(), ApplyError> {
         let sockets = bind_all(model, &self.listening, self.workers.len()).inspect_err(|_| self.refused())?;
         let sink = open_log(&model.log.access).inspect_err(|_| self.refused())?;
+        self.lasting.prepare(model).inspect_err(|_| self.refused())?;
 
+        let tls = server_tls(model, &self.tickets).inspect_err(|_| self.refused())?;
         let Shared { stats, clock, .. } = &*self.shared;
-        let next = Arc::new(Snapshot::compile(model, &mut self.lasting, stats, clock.now()));
+        let next = Arc::new(Snapshot::compile(model, tls.as_ref(), &mut self.lasting, stats, clock.now()));
         stats.snapshot.store(next.number, Ordering::Relaxed);
         stats.reloads_applied.fetch_add(1, Ordering::Relaxed);
+        // Before a request meets them: a target that is to be probed is not fit until it was.
+        self.probers.follow(self.lasting.checks());
         self.log.switch(sink);
         self.access_log = model.log.access.clone();
 
@@ -159,6 +197,11 @@ impl Gateway {
     #[must_use]
     pub fn addresses_of(&self, listener: &Listener) -> Vec<SocketAddr> {
         ListenKey::of(listener).filter_map(|key| self.listening.get(&key).copied()).collect()
+    }
+
+    /// The targets of all upstreams as they are now, in no order.
+    pub fn targets(&self) -> impl Iterator<Item = TargetReport> {
+        self.lasting.targets().map(|target| target.report())
     }
 
     /// What it counts.

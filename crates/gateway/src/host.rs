@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::uri::Authority;
+use http::uri::{Authority, Scheme};
 
 use crate::rejection::Malformed;
 
@@ -42,9 +42,11 @@ fn is_host_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
 }
 
-/// Whether an absolute request target names the host that `Host` does (RFC 9112, 3.2.2); port 80 may go without saying.
-pub(crate) fn agrees(authority: &Authority, host: &[u8]) -> bool {
-    let without_port = |host: &'_ [u8]| host.strip_suffix(b":80").unwrap_or(host).to_ascii_lowercase();
+/// Whether a request target names the host that `Host` does (RFC 9112, 3.2.2; RFC 9113, 8.3.1); the port of the scheme
+/// may go without saying.
+pub(crate) fn agrees(authority: &Authority, scheme: Option<&Scheme>, host: &[u8]) -> bool {
+    let usual: &[u8] = if scheme == Some(&Scheme::HTTPS) { b":443" } else { b":80" };
+    let without_port = |host: &'_ [u8]| host.strip_suffix(usual).unwrap_or(host).to_ascii_lowercase();
     without_port(authority.as_str().as_bytes()) == without_port(host)
 }
 

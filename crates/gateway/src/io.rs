@@ -70,7 +70,10 @@ impl AsyncWrite for Io {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.connection.wire()).poll_flush(cx)
+        let outcome = Pin::new(&mut *self.connection.wire()).poll_flush(cx);
+        // TLS takes what is written before the socket does.
+        self.connection.saw_write(outcome.is_pending());
+        outcome
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

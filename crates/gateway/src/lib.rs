@@ -16,6 +16,7 @@
 mod access_log;
 mod admission;
 mod body;
+mod certificates;
 mod clock;
 mod compile;
 mod connection;
@@ -35,10 +36,15 @@ mod snapshot;
 mod stats;
 mod stream;
 mod trace;
+mod upstream;
 mod worker;
 
+pub use certificates::{doubtful_domains, unusable_domains};
+pub use compile::check_authorities;
 pub use examples::failed_examples;
 pub use explain::{Check, ExplainError, Explanation, Inquiry, Rule, Step, Verdict, explain};
+pub use gatepost_net::Resolver;
 pub use gateway::{ApplyError, Gateway};
 pub use rejection::Reason;
 pub use stats::Stats;
+pub use upstream::{TargetReport, TargetState};

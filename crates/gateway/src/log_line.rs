@@ -50,6 +50,13 @@ impl LineWriter {
             // A method is a token.
             fields.quoted(method.as_str());
         }
+        if let Some(version) = record.tls {
+            fields.name("tls");
+            fields.quoted(version);
+        }
+        if record.is_http2 {
+            fields.raw(r#","http":"2""#);
+        }
         if record.method.is_some() {
             fields.text("host", &record.host);
             fields.text("path", &record.path);

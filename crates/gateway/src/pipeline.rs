@@ -25,8 +25,8 @@ use hyper::body::Incoming;
 
 use crate::admission::{Meters, Permit, admit};
 use crate::body::{Answering, Exchange, RequestBody, ResponseBody, SharedBody};
-use crate::connection::{Backend, Tunnel};
-use crate::forward::{Forwarded, forward};
+use crate::connection::Tunnel;
+use crate::forward::{Backend, Forwarded, forward};
 use crate::record::{ClientFrom, Record, cut};
 use crate::rejection::{BadUpstream, Rejection};
 use crate::request::Facts;
@@ -115,9 +115,14 @@ fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<J
         }
     };
     exchange.note(|record| record.name(Arc::clone(&facts.host), &facts.path));
+    if !connection.serves_host() {
+        return Err(Rejection::Misdirected);
+    }
 
     if let Some(status) = listener.redirect {
-        return Ok(Judged::Elsewhere(to_https(status, &facts, uri)?));
+        let response = to_https(status, &facts, uri)?;
+        exchange.note(|record| record.admitted = true);
+        return Ok(Judged::Elsewhere(response));
     }
     let route = listener.route(&facts, &mut NoTrace)?;
     exchange.note(|record| record.route = Some(Arc::clone(route)));
@@ -132,6 +137,7 @@ fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<J
 fn find_client(listener: &Listener, headers: &HeaderMap, exchange: &mut Exchange) -> IpAddr {
     let connection = Rc::clone(&exchange.stream.connection);
     let client = listener.client(connection.peer, headers, &mut NoTrace);
+    exchange.client = client.address;
     if let Some(behind) = &listener.behind {
         exchange.believed = behind.header_believed(connection.peer);
         exchange.note(|record| {

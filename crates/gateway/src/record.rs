@@ -23,6 +23,9 @@ pub(crate) struct Record {
     pub(crate) client: HeaderValue,
     /// What told it.
     pub(crate) client_from: ClientFrom,
+    /// The version of TLS; absent: in the clear.
+    pub(crate) tls: Option<&'static str>,
+    pub(crate) is_http2: bool,
     /// Absent: no head was understood.
     pub(crate) method: Option<Method>,
     pub(crate) host: Arc<str>,
@@ -136,6 +139,8 @@ impl Record {
             listener: connection.site.name.borrow().clone(),
             client: connection.client_text.clone(),
             client_from: connection.client_from(),
+            tls: connection.tls_version(),
+            is_http2: !connection.is_http1(),
             method: None,
             host: Arc::default(),
             path: Box::default(),

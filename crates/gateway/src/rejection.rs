@@ -1,5 +1,7 @@
 //! Why a request was not served, and the one place that turns reasons into answers.
 
+use std::fmt;
+
 use bytes::Bytes;
 use gatepost_config::path::PathError;
 use gatepost_meter::{Exceeded, Law};
@@ -8,6 +10,8 @@ use http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use thiserror::Error;
 
+use crate::upstream::ConnectError;
+
 /// A request that is not served: every reason there is.
 #[derive(Debug)]
 pub(crate) enum Rejection {
@@ -15,6 +19,8 @@ pub(crate) enum Rejection {
     Malformed(Malformed),
     /// The address it came in on is no longer listened on.
     ListenerGone,
+    /// The host is none that the connection's certificate stands for.
+    Misdirected,
     /// No route of any API matches.
     NoRoute,
     /// The path is known, the method is not.
@@ -35,7 +41,7 @@ pub(crate) enum Rejection {
     /// The body ended early or its chunks make no sense.
     BodyBroken,
     /// No target could be connected to.
-    Dial(DialError),
+    Dial(ConnectError),
     /// The target hung up or answered nonsense.
     BadUpstream(BadUpstream),
     /// The target did not answer in time.
@@ -89,12 +95,16 @@ pub enum Reason {
     HeadersTooLarge,
     /// Not served: the headers did not come in time.
     HeaderTimeout,
+    /// Not served: no TLS came about.
+    TlsHandshake,
     /// Not served: the PROXY header is missing or malformed, or comes from somebody who is not believed.
     ProxyHeader,
     /// Not served: an HTTP/2 client sent more to no purpose than honest clients do.
     Flood,
     /// Not served: the listener was removed.
     ListenerGone,
+    /// Not served: the host is none that the connection's certificate stands for.
+    Misdirected,
     /// Not served: no route.
     NoRoute,
     /// Not served: no route for this method.
@@ -111,7 +121,7 @@ pub enum Reason {
     BodyStalled,
     /// Admitted, then failed: the body makes no sense.
     BodyBroken,
-    /// Admitted, then failed: no target could be connected to.
+    /// Admitted, then failed: no target could be connected to, or none could prove that it is who it should be.
     Unreachable,
     /// Admitted, then failed: the target lies outside `networks`.
     Fenced,
@@ -123,13 +133,15 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of their discriminants.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Malformed,
         Self::HeadersTooLarge,
         Self::HeaderTimeout,
+        Self::TlsHandshake,
         Self::ProxyHeader,
         Self::Flood,
         Self::ListenerGone,
+        Self::Misdirected,
         Self::NoRoute,
         Self::MethodNotAllowed,
         Self::AddressNotListed,
@@ -151,9 +163,11 @@ impl Reason {
             Self::Malformed => "malformed",
             Self::HeadersTooLarge => "headers_too_large",
             Self::HeaderTimeout => "header_timeout",
+            Self::TlsHandshake => "tls_handshake",
             Self::ProxyHeader => "proxy_header",
             Self::Flood => "flood",
             Self::ListenerGone => "listener_gone",
+            Self::Misdirected => "misdirected",
             Self::NoRoute => "no_route",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::AddressNotListed => "address_not_listed",
@@ -177,6 +191,7 @@ impl Rejection {
         match self {
             Self::Malformed(_) => Reason::Malformed,
             Self::ListenerGone => Reason::ListenerGone,
+            Self::Misdirected => Reason::Misdirected,
             Self::NoRoute => Reason::NoRoute,
             Self::MethodNotAllowed { .. } => Reason::MethodNotAllowed,
             Self::AddressNotListed => Reason::AddressNotListed,
@@ -185,7 +200,7 @@ impl Rejection {
             Self::Throttled(_) => Reason::Throttled,
             Self::BodyStalled => Reason::BodyStalled,
             Self::BodyBroken => Reason::BodyBroken,
-            Self::Dial(DialError::Fenced { .. }) => Reason::Fenced,
+            Self::Dial(ConnectError::Dial(DialError::Fenced { .. })) => Reason::Fenced,
             Self::Dial(_) => Reason::Unreachable,
             Self::BadUpstream(_) => Reason::BadUpstream,
             Self::UpstreamTimeout => Reason::UpstreamTimeout,
@@ -198,6 +213,7 @@ impl Rejection {
         match self {
             Self::Malformed(_) | Self::BodyBroken => StatusCode::BAD_REQUEST,
             Self::AddressNotListed => StatusCode::FORBIDDEN,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyStalled => StatusCode::REQUEST_TIMEOUT,
@@ -222,6 +238,7 @@ impl Rejection {
             Self::Dial(error) => Some(error.to_string()),
             Self::BadUpstream(what) => Some(what.to_string()),
             Self::ListenerGone
+            | Self::Misdirected
             | Self::NoRoute
             | Self::MethodNotAllowed { .. }
             | Self::AddressNotListed
@@ -249,6 +266,7 @@ impl Rejection {
             }
             Self::Malformed(_)
             | Self::ListenerGone
+            | Self::Misdirected
             | Self::NoRoute
             | Self::AddressNotListed
             | Self::BodyTooLarge
@@ -262,6 +280,16 @@ impl Rejection {
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response
+    }
+}
+
+impl fmt::Display for Rejection {
+    /// As operators read it: the detail, else the reason.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.detail() {
+            Some(detail) => out.write_str(&detail),
+            None => out.write_str(self.reason().name()),
+        }
     }
 }
 
@@ -300,6 +328,7 @@ fn body(status: StatusCode) -> Bytes {
         405 => br#"{"message":"Method Not Allowed"}"#,
         408 => br#"{"message":"Request Timeout"}"#,
         413 => br#"{"message":"Payload Too Large"}"#,
+        421 => br#"{"message":"Misdirected Request"}"#,
         429 => br#"{"message":"Too Many Requests"}"#,
         502 => br#"{"message":"Bad Gateway"}"#,
         503 => br#"{"message":"Service Unavailable"}"#,

@@ -66,7 +66,7 @@ impl<'r> Facts<'r> {
         }
         require_plain_framing(headers)?;
         let host = only_host(headers)?;
-        if uri.authority().is_some_and(|authority| !agrees(authority, host)) {
+        if uri.authority().is_some_and(|authority| !agrees(authority, uri.scheme(), host)) {
             return Err(Malformed::Authority);
         }
         Ok(Self { client, method, host: name(host)?, path: one_form(uri.path()).map_err(Malformed::Path)?, length })

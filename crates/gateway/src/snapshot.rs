@@ -8,13 +8,13 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use gatepost_config::model::{HostHeader, Limits, ProxyProtocol, RouteMatcher, Template};
 use gatepost_meter::{Bucket, ClientTable, Slots};
-use gatepost_net::{BelievedHeader, Client, Destination, HopSource, Peer, PrefixSet, Step, find_client, fold};
+use gatepost_net::tls::ServerTls;
+use gatepost_net::{BelievedHeader, Client, HopSource, Peer, PrefixSet, Step, find_client, fold};
 use http::header::FORWARDED;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
@@ -23,6 +23,7 @@ use crate::request::Facts;
 use crate::router::{Miss, Router};
 use crate::stats::{Durations, ListenerStats, RouteStats};
 use crate::trace::{Note, Trace};
+use crate::upstream::Upstream;
 
 /// What proxies tell the client's address in, other than `Forwarded`.
 pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -53,6 +54,9 @@ pub(crate) struct Listener {
     pub(crate) stats: Arc<ListenerStats>,
     /// Whom it believes about the client's address.
     pub(crate) behind: Option<Behind>,
+    /// Whether it speaks TLS, and only that.
+    pub(crate) is_secure: bool,
+    pub(crate) tls: Option<ServerTls>,
     /// It only sends clients to `https`, with this status.
     pub(crate) redirect: Option<StatusCode>,
     pub(crate) hosts: Hosts,
@@ -150,33 +154,13 @@ pub(crate) enum Action {
 /// Sending on to a backend.
 #[derive(Debug)]
 pub(crate) struct Forward {
-    pub(crate) targets: Targets,
+    pub(crate) upstream: Upstream,
     pub(crate) timeout: Option<Duration>,
     pub(crate) path: Option<Template>,
     pub(crate) host: HostHeader,
     pub(crate) set: Vec<(HeaderName, HeaderValue)>,
     pub(crate) remove: Vec<HeaderName>,
     pub(crate) retries: u32,
-}
-
-/// The targets of an upstream, taken in turn.
-#[derive(Debug)]
-pub(crate) struct Targets {
-    pub(crate) all: Vec<Arc<Target>>,
-    /// Shared by all that use the upstream, and across reloads.
-    pub(crate) turn: Arc<AtomicUsize>,
-}
-
-/// One backend.
-#[derive(Debug)]
-pub(crate) struct Target {
-    /// Unique in this run of the gateway, the same as long as the destination is.
-    pub(crate) id: u64,
-    pub(crate) destination: Destination,
-    /// What its own `Host` is.
-    pub(crate) host: HeaderValue,
-    /// What the log calls it: `host:port`.
-    pub(crate) label: Arc<str>,
 }
 
 /// Answering without a backend.
@@ -314,14 +298,6 @@ impl Addresses {
 
     pub(crate) fn contain(&self, address: IpAddr) -> bool {
         self.0.iter().any(|set| set.contains(address))
-    }
-}
-
-impl Targets {
-    /// The target whose turn it is.
-    pub(crate) fn next(&self) -> &Arc<Target> {
-        let turn = if self.all.len() == 1 { 0 } else { self.turn.fetch_add(1, Ordering::Relaxed) };
-        &self.all[turn % self.all.len()]
     }
 }
 

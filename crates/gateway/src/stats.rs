@@ -3,6 +3,8 @@
 //! Counters are plain atomics at the places that count, found once when a configuration is compiled and never looked up
 //! by label on a request's way. They live outside the snapshot, under stable names, so a reload does not reset them.
 
+mod upstreams;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -19,6 +21,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::record::{Ended, Record};
 use crate::rejection::Reason;
+use crate::upstream::Target;
 
 /// What a route is counted under: its API's name and its key.
 type RouteName = (Arc<str>, Arc<str>);
@@ -40,6 +43,8 @@ pub struct Stats {
     /// The number of the snapshot in force.
     pub(crate) snapshot: AtomicU64,
     workers: Mutex<Vec<Arc<WorkerStats>>>,
+    /// The targets of the model in force, which count for themselves.
+    targets: Mutex<Vec<Arc<Target>>>,
 }
 
 /// What is counted of one route. What a served request counts stands first, in one line of the processor's cache: with
@@ -107,6 +112,11 @@ impl Stats {
         let worker = Arc::new(WorkerStats::default());
         self.workers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&worker));
         worker
+    }
+
+    /// From now on these are the targets.
+    pub(crate) fn follow<'t>(&self, targets: impl Iterator<Item = &'t Arc<Target>>) {
+        *self.targets.lock().unwrap_or_else(PoisonError::into_inner) = targets.cloned().collect();
     }
 
     /// All metrics in the text format of Prometheus.
@@ -180,6 +190,7 @@ impl Collector for Exposition {
         encode_bytes(&mut encoder, &routes)?;
         encode_durations(&mut encoder, stats)?;
         encode_listeners(&mut encoder, stats)?;
+        upstreams::encode(&mut encoder, &stats.targets.lock().unwrap_or_else(PoisonError::into_inner))?;
         encode_workers(&mut encoder, stats)?;
         encode_process(&mut encoder, stats)
     }

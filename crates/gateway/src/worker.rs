@@ -118,9 +118,6 @@ const TICK: Duration = Duration::from_secs(1);
 /// Connections that the kernel may hold when accepting stops; more than its queue has room for.
 const MOST_WAITING: usize = 8192;
 
-/// Threads that look names up for one worker, at most. A resolver that hangs holds up those it was asked by.
-const LOOKUPS: usize = 32;
-
 /// How long accepting pauses when the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -151,7 +148,7 @@ fn run(
     stats: Arc<WorkerStats>,
     commands: mpsc::Receiver<Command>,
 ) {
-    let runtime = match runtime.enable_all().max_blocking_threads(LOOKUPS).build_local(LocalOptions::default()) {
+    let runtime = match runtime.enable_all().build_local(LocalOptions::default()) {
         Ok(runtime) => runtime,
         Err(error) => {
             // Its commands' receiver is dropped, which whoever sends the first command finds out.
@@ -172,8 +169,6 @@ fn run(
         shared,
     });
     runtime.block_on(worker.obey(commands));
-    // A name that is still being looked up is nothing to wait for.
-    runtime.shutdown_background();
 }
 
 impl Worker {

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use gatepost_config::load_text;
 use gatepost_config::model::{AccessLog, Listener, Model};
-use gatepost_gateway::{ApplyError, Gateway};
+use gatepost_gateway::{ApplyError, Gateway, Resolver, TargetReport};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime;
 use tokio::time::{Instant, sleep};
+
+use crate::name_server::NameServer;
 
 /// A whole gateway, started from the text of a configuration. Its access log goes to a file of its own.
 ///
@@ -31,9 +33,31 @@ impl TestGateway {
     /// # Panics
     /// The configuration has an error, or cannot be served.
     pub async fn start(text: &str) -> Self {
+        Self::start_as(text, |_| {}, Resolver::system().expect("a thread for the resolver")).await
+    }
+
+    /// Starts serving the configuration in `text`, with the names of backends looked up at `server`.
+    ///
+    /// # Panics
+    /// As of [`TestGateway::start`].
+    pub async fn start_asking(server: &NameServer, text: &str) -> Self {
+        let resolver = Resolver::with_servers(vec![server.address()]).expect("a thread for the resolver");
+        Self::start_as(text, |_| {}, resolver).await
+    }
+
+    /// Starts serving the configuration in `text` once `change` has been made to what it means.
+    ///
+    /// # Panics
+    /// The configuration has an error, or cannot be served.
+    pub async fn start_with(text: &str, change: impl FnOnce(&mut Model)) -> Self {
+        Self::start_as(text, change, Resolver::system().expect("a thread for the resolver")).await
+    }
+
+    async fn start_as(text: &str, change: impl FnOnce(&mut Model), resolver: Resolver) -> Self {
         let directory = TempDir::new().expect("a directory for the access log");
-        let model = read(text, directory.path());
-        let gateway = Gateway::start(&model).await.expect("the gateway starts");
+        let mut model = read(text, directory.path());
+        change(&mut model);
+        let gateway = Gateway::start_with(&model, resolver).await.expect("the gateway starts");
         Self { gateway: Some(gateway), listeners: model.listeners, directory }
     }
 
@@ -45,7 +69,19 @@ impl TestGateway {
     /// # Panics
     /// It has an error.
     pub async fn apply(&mut self, text: &str) -> Result<(), ApplyError> {
-        let model = read(text, self.directory.path());
+        self.apply_with(text, |_| {}).await
+    }
+
+    /// Puts the configuration in `text` in force once `change` has been made to what it means.
+    ///
+    /// # Errors
+    /// It cannot be served.
+    ///
+    /// # Panics
+    /// It has an error.
+    pub async fn apply_with(&mut self, text: &str, change: impl FnOnce(&mut Model)) -> Result<(), ApplyError> {
+        let mut model = read(text, self.directory.path());
+        change(&mut model);
         self.gateway.as_mut().expect("a running gateway").apply(&model).await?;
         self.listeners = model.listeners;
         Ok(())
@@ -93,6 +129,16 @@ impl TestGateway {
         let metrics = self.metrics();
         let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         value.map_or(0.0, |value| value.parse().expect("a number"))
+    }
+
+    /// What is known of the target at this address.
+    ///
+    /// # Panics
+    /// There is no such target.
+    #[must_use]
+    pub fn target(&self, address: SocketAddr) -> TargetReport {
+        let at_it = |report: &TargetReport| report.target.ends_with(&format!("//{address}"));
+        self.gateway().targets().find(at_it).unwrap_or_else(|| panic!("no target at {address}"))
     }
 
     /// The lines of the access log so far.

@@ -1,23 +1,33 @@
 //! For tests only: gateways, scripted origins and raw clients on loopback.
 //!
 //! Nothing here imitates the gateway or leaves a socket out: a [`TestGateway`] is a whole gateway, an [`Origin`] a TCP
-//! server that follows a [`Script`] byte by byte, a [`Raw`] a client that sends exactly what it is given, a [`Process`]
-//! the real program, and an [`Authority`] issues real certificates. Ports are chosen by the kernel. Whatever waits does
-//! so for a condition, with a deadline, and panics with what it saw instead.
+//! server that follows a [`Script`] byte by byte, an [`Http2Origin`] one that speaks HTTP/2, a [`TlsFront`] makes either
+//! private, a [`NameServer`] is a DNS server, a [`Raw`] a client that sends exactly what it is given, a [`Process`] the
+//! real program, and an [`Authority`] issues real certificates. Ports are chosen by the kernel. What would leave
+//! loopback happens in a [`Namespace`]. Whatever waits does so for a condition, with a
+//! deadline, and panics with what it saw instead.
 
 #![forbid(unsafe_code)]
 
 mod authority;
 mod eventually;
 mod gateway;
+mod http2_origin;
+mod name_server;
+mod namespace;
 mod origin;
 mod process;
 mod raw;
+mod tls_front;
 
 pub use authority::{Authority, Issued};
 pub use eventually::{PATIENCE, eventually};
 pub use gateway::TestGateway;
+pub use http2_origin::{Answer, Http2Origin, Http2Request};
+pub use name_server::NameServer;
+pub use namespace::{Namespace, Trap};
 pub use origin::{Origin, Received, Script, pattern};
 pub use process::Process;
 pub use raw::{Raw, Response};
 pub use serde_json::Value as Json;
+pub use tls_front::TlsFront;

@@ -69,6 +69,8 @@ struct Ledger {
     read: AtomicU64,
     written: AtomicU64,
     received: Mutex<Vec<Received>>,
+    /// The script that took the place of all others.
+    instead: Mutex<Option<Script>>,
 }
 
 /// Bytes that tell where in a body they were: the same for every call.
@@ -90,9 +92,30 @@ impl Origin {
     /// # Panics
     /// There is no script, or no port is free.
     pub async fn in_turn(scripts: Vec<Script>) -> Self {
-        assert!(!scripts.is_empty(), "an origin needs a script");
+        Self::in_turn_at(SocketAddr::from(([127, 0, 0, 1], 0)), scripts)
+    }
+
+    /// Starts an origin at this address, an IPv4 one, that does the same with every request.
+    ///
+    /// # Panics
+    /// The address is taken.
+    pub async fn start_at(address: SocketAddr, script: Script) -> Self {
+        Self::in_turn_at(address, vec![script])
+    }
+
+    fn in_turn_at(address: SocketAddr, scripts: Vec<Script>) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
-        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+        socket.bind(address).expect("a free address");
+        Self::on(socket, scripts)
+    }
+
+    /// Starts an origin as [`Origin::in_turn`] does, where a socket was bound before. Until now nobody listened there.
+    ///
+    /// # Panics
+    /// There is no script, or the socket cannot listen.
+    #[must_use]
+    pub fn on(socket: TcpSocket, scripts: Vec<Script>) -> Self {
+        assert!(!scripts.is_empty(), "an origin needs a script");
         let listener = socket.listen(1024).expect("a free port");
         let address = listener.local_addr().expect("a listening socket");
         let ledger = Arc::<Ledger>::default();
@@ -157,6 +180,11 @@ impl Origin {
     #[must_use]
     pub fn last(&self) -> Received {
         self.ledger.received().last().cloned().expect("a request that reached the origin")
+    }
+
+    /// Follows this script with every request that it reads from now on.
+    pub fn from_now_on(&self, script: Script) {
+        *self.ledger.instead.lock().unwrap_or_else(PoisonError::into_inner) = Some(script);
     }
 
     /// Closes every connection that waits for a request, and those under way when they come to wait for the next one.
@@ -414,7 +442,8 @@ impl Served {
     async fn serve(&mut self, scripts: &[Script]) -> io::Result<()> {
         self.stream.set_nodelay(true)?;
         while self.read_head().await? {
-            let script = scripts.get(self.current).or(scripts.last()).cloned().unwrap_or_default();
+            let instead = self.ledger.instead.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let script = instead.or(scripts.get(self.current).or(scripts.last()).cloned()).unwrap_or_default();
             if !script.at_once {
                 self.read_body().await?;
             }

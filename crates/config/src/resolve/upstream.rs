@@ -1,6 +1,6 @@
 //! `[upstream.…]`, and what every target must satisfy.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -101,19 +101,49 @@ fn outside(address: IpAddr, allowed: &[IpNet]) -> Option<(String, String)> {
     Some((message, format!("add `\"{address}\"` to `networks`, or correct the address")))
 }
 
+/// What the gateway connects to only if `networks` says so, however the address is written down: where credentials of
+/// machines are handed out. Kept in step with `AddressClass` of the crate `net`.
 fn special(address: IpAddr) -> Option<(String, String)> {
     let (what, network) = match address {
-        IpAddr::V4(four) if four.is_link_local() => ("a link-local address", "169.254.0.0/16"),
-        IpAddr::V6(six) if six == METADATA => ("a metadata service", "fd00:ec2::254"),
-        IpAddr::V6(six) if six.is_unicast_link_local() => ("a link-local address", "fe80::/10"),
-        IpAddr::V4(_) | IpAddr::V6(_) => return None,
+        IpAddr::V4(four) if four.is_link_local() => ("a link-local address", "169.254.0.0/16".to_owned()),
+        IpAddr::V4(four) if METADATA.contains(&four) => ("a metadata service", four.to_string()),
+        IpAddr::V6(six) if is_metadata(six) => ("a metadata service", six.to_string()),
+        IpAddr::V6(six) if six.is_unicast_link_local() => ("a link-local address", "fe80::/10".to_owned()),
+        IpAddr::V6(six) => {
+            let four = carried_by(six).filter(|four| four.is_link_local() || METADATA.contains(four))?;
+            let message = format!("`{six}` carries `{four}`, where the credentials of machines are handed out");
+            return Some((message, format!("if it is meant, say so: `networks = [\"{six}\"]`")));
+        }
+        IpAddr::V4(_) => return None,
     };
     let message = format!("`{address}` is {what}, where the credentials of machines are handed out");
     Some((message, format!("if it is meant, say so: `networks = [\"{network}\"]`")))
 }
 
-/// Where Amazon's machines are told their credentials over IPv6.
-const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+/// Metadata services outside the link-local range: Alibaba's, Azure's, Oracle's.
+const METADATA: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(192, 0, 0, 192)];
+
+/// Amazon's, Google's and Scaleway's metadata services over IPv6.
+fn is_metadata(address: Ipv6Addr) -> bool {
+    matches!(
+        address.segments(),
+        [0xfd00, 0x0ec2, ..] | [0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x0254] | [0xfd00, 0x0042, 0, 0, 0, 0, 0, 0x0042]
+    )
+}
+
+/// The IPv4 address that another network would unwrap: of NAT64, 6to4, Teredo, IPv4-compatible and IPv4-translated ones.
+fn carried_by(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let (high, low) = match address.segments() {
+        [0x2002, high, low, ..] => (high, low),
+        [0x2001, 0, .., high, low] => (!high, !low),
+        [0x0064, 0xff9b, 0 | 1, .., high, low] | [0, 0, 0, 0, 0xffff, 0, high, low] | [0, 0, 0, 0, 0, 0, high, low] => {
+            (high, low)
+        }
+        _ => return None,
+    };
+    Some(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)))
+}
 
 fn loopback_name(name: &str) -> Option<(String, String)> {
     let bare = name.trim_end_matches('.');

@@ -131,15 +131,25 @@ fn parse_authority(scheme: Scheme, authority: &str, text: &str) -> Result<model:
     if host.is_empty() {
         return Err(wrong().with_help(LOOKS));
     }
-    let host = host.to_ascii_lowercase();
-    check_name(host.strip_suffix('.').unwrap_or(&host), text)?;
-    // What resolvers take for an address (`127.1`, `0x7f000001`) must not pass as a name.
-    let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
-    if last.starts_with(|first: char| first.is_ascii_digit()) {
+    let name = host.to_ascii_lowercase();
+    check_name(name.strip_suffix('.').unwrap_or(&name), text)?;
+    if ends_in_a_number(&name) {
+        let message = format!("{} is no name: what ends in a number is an address", quoted(host));
         let help = "write an IPv4 address as four decimal numbers, such as `10.0.3.7`";
-        return Err(wrong().with_help(help));
+        let start = text.len() - authority.len();
+        return Err(TextError::new(message).with_help(help).at(start..start + host.len()));
     }
-    Ok(model::Target { tls, host: TargetHost::Name(host.into()), port })
+    Ok(model::Target { tls, host: TargetHost::Name(name.into()), port })
+}
+
+/// Whether some resolvers take `name` for an IPv4 address in an odd spelling (`127.1`, `0x7f000001`): its last label is
+/// all digits, or `0x` and hexadecimal digits, as the URL standard has it.
+fn ends_in_a_number(name: &str) -> bool {
+    let last = name.strip_suffix('.').unwrap_or(name).rsplit('.').next().unwrap_or_default();
+    match last.strip_prefix("0x") {
+        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => last.bytes().all(|byte| byte.is_ascii_digit()),
+    }
 }
 
 /// Refuses addresses that no backend can have.
@@ -171,6 +181,8 @@ mod tests {
             "http://app.svc.cluster.local.:80",
             "https://app.internal",
             "https://10.0.3.7:8443",
+            "http://4fa0b3",
+            "http://0xg.1.example",
         ]);
         let shown: Vec<_> = targets.iter().map(|Target(t)| format!("{:?} {} {}", t.host, t.port, t.tls)).collect();
         assert_eq!(
@@ -183,6 +195,8 @@ mod tests {
                 "Name(\"app.svc.cluster.local.\") 80 false",
                 "Name(\"app.internal\") 443 true",
                 "Address(10.0.3.7) 8443 true",
+                "Name(\"4fa0b3\") 80 false",
+                "Name(\"0xg.1.example\") 80 false",
             ]
         );
         assert_eq!(parse_all::<Destination>(&["app"])[0], Destination::Upstream("app".into()));
@@ -208,6 +222,13 @@ mod tests {
             "http://2001:db8::1:80",
             "http://127.1",
             "http://0x7f000001",
+            "http://0X7F.1:80",
+            "http://2130706433:8080",
+            "http://0177.0.0.1",
+            "http://127.0.0.1.:80",
+            "http://0x",
+            "http://a.1.",
+            "http://localhost..",
             "http://0.0.0.0:80",
             "http://224.0.0.1",
             "http://[10.0.0.1]",

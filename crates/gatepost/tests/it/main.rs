@@ -10,6 +10,7 @@ mod admin;
 mod broken;
 mod cli;
 mod descriptors;
+mod destinations;
 mod drain;
 mod examples;
 mod home;

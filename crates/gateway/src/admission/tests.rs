@@ -53,7 +53,7 @@ impl Gate {
 }
 
 fn route(model: &Model, lasting: &mut Lasting, clock: Clock) -> Arc<Route> {
-    let snapshot = Snapshot::compile(model, lasting, &Stats::default(), clock.now());
+    let snapshot = Snapshot::compile(model, None, lasting, &Stats::default(), clock.now());
     let listener = snapshot.listeners.values().next().unwrap();
     let method = Method::POST;
     let client = [192, 0, 2, 1].into();
@@ -150,7 +150,7 @@ fn many_limits_by_client_share_the_memory_of_a_few() {
     let mut model = load_text("gatepost.toml", &text, Path::new("")).unwrap().model;
     let tables = |model: &Model| {
         let lasting = &mut Lasting::default();
-        let snapshot = Snapshot::compile(model, lasting, &Stats::default(), Clock::start().now());
+        let snapshot = Snapshot::compile(model, None, lasting, &Stats::default(), Clock::start().now());
         let listener = snapshot.listeners.values().next().unwrap();
         let method = Method::GET;
         let client = [192, 0, 2, 1].into();

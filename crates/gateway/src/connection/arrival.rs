@@ -7,12 +7,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use gatepost_config::model::ProxyProtocol;
+use gatepost_net::tls::{Alpn, HandshakeError};
 use gatepost_net::{Peer, ProxyHeader, ProxyHeaderError, fold};
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::connection::wire::Wire;
+use crate::connection::wire::{Secured, Wire};
 use crate::connection::{Connection, Protocol};
 use crate::record::Record;
 use crate::rejection::Reason;
@@ -24,6 +25,8 @@ pub(super) struct Arrived {
     pub(super) wire: Wire,
     pub(super) protocol: Protocol,
     pub(super) peer: Peer,
+    /// Absent: it is in the clear.
+    pub(super) secured: Option<Secured>,
 }
 
 /// Why a connection did not come to its first request.
@@ -38,6 +41,12 @@ pub(super) enum NotArrived {
     /// It broke, or ended before it began.
     #[error("the connection broke: {0}")]
     Io(#[from] io::Error),
+    /// TLS was not come to terms on.
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    /// Something is wrong with ourselves: nothing is said in the clear where TLS is meant.
+    #[error("there is no certificate to speak TLS with")]
+    NoCertificates,
     /// A PROXY header must come first, from a sender that is believed.
     #[error("{0}")]
     NoProxyHeader(&'static str),
@@ -74,11 +83,12 @@ pub(super) async fn arrive(
         None => Err(NotArrived::Unwanted),
     };
     match outcome {
-        Ok(protocol) => Some(Arrived { wire, protocol, peer }),
+        Ok((protocol, secured)) => Some(Arrived { wire, protocol, peer, secured }),
         Err(why) => {
             if let Some(reason) = why.reason(&wire) {
                 let detail = why.detail();
-                let connection = Connection::new(Rc::clone(worker), Rc::clone(site), wire, Protocol::Http1, peer);
+                let unserved = Arrived { wire, protocol: Protocol::Http1, peer, secured: None };
+                let connection = Connection::new(Rc::clone(worker), Rc::clone(site), unserved);
                 worker.finish(Box::new(Record { detail, ..Record::unread(&connection, reason) }));
             }
             None
@@ -86,7 +96,11 @@ pub(super) async fn arrive(
     }
 }
 
-async fn begin(listener: &Listener, wire: &mut Wire, peer: &mut Peer) -> Result<Protocol, NotArrived> {
+async fn begin(
+    listener: &Listener,
+    wire: &mut Wire,
+    peer: &mut Peer,
+) -> Result<(Protocol, Option<Secured>), NotArrived> {
     if let Some(behind) = &listener.behind
         && behind.proxy_protocol != ProxyProtocol::Off
     {
@@ -97,7 +111,15 @@ async fn begin(listener: &Listener, wire: &mut Wire, peer: &mut Peer) -> Result<
             return Err(NotArrived::NoProxyHeader("the sender is none of those in `behind`"));
         }
     }
-    Ok(wire.detect().await?)
+    if !listener.is_secure {
+        return Ok((wire.detect().await?, None));
+    }
+    let secured = wire.secure(listener.tls.as_ref().ok_or(NotArrived::NoCertificates)?).await?;
+    let protocol = match secured.session.alpn {
+        Some(Alpn::Http2) => Protocol::Http2,
+        Some(Alpn::Http1) | None => Protocol::Http1,
+    };
+    Ok((protocol, Some(secured)))
 }
 
 /// The client in the PROXY header that the connection begins with, if one does and it names one.
@@ -121,7 +143,8 @@ impl NotArrived {
     fn reason(&self, wire: &Wire) -> Option<Reason> {
         match self {
             Self::Late => wire.has_begun().then_some(Reason::HeaderTimeout),
-            Self::Unwanted | Self::Io(_) => None,
+            Self::Unwanted | Self::Io(_) | Self::Handshake(HandshakeError::Left | HandshakeError::Io(_)) => None,
+            Self::Handshake(_) | Self::NoCertificates => Some(Reason::TlsHandshake),
             Self::NoProxyHeader(_) | Self::BadProxyHeader(_) => Some(Reason::ProxyHeader),
         }
     }
@@ -129,7 +152,9 @@ impl NotArrived {
     fn detail(&self) -> Option<String> {
         match self {
             Self::Late | Self::Unwanted | Self::Io(_) => None,
-            Self::NoProxyHeader(_) | Self::BadProxyHeader(_) => Some(self.to_string()),
+            Self::Handshake(_) | Self::NoCertificates | Self::NoProxyHeader(_) | Self::BadProxyHeader(_) => {
+                Some(self.to_string())
+            }
         }
     }
 }

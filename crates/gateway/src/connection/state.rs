@@ -9,12 +9,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use gatepost_config::model::Limits;
+use gatepost_net::tls::TlsVersion;
 use gatepost_net::{Peer, fold};
 use http::{HeaderValue, StatusCode};
 use hyper::body::{Body, Incoming};
 use tokio::time::Instant;
 
-use crate::connection::wire::Wire;
+use crate::connection::arrival::Arrived;
+use crate::connection::wire::{Secured, Wire};
 use crate::connection::{Finish, Tunnel};
 use crate::forward::forwarded;
 use crate::host::host_name;
@@ -31,10 +33,12 @@ pub(crate) struct Connection {
     /// What is read from and written to.
     wire: RefCell<Wire>,
     protocol: Protocol,
+    /// Absent: it is in the clear.
+    pub(crate) secured: Option<Secured>,
     /// Its other end.
     pub(crate) peer: Peer,
     /// The client's address as the connection alone tells it, IPv4-mapped IPv6 folded.
-    client: IpAddr,
+    pub(crate) client: IpAddr,
     /// That address as `X-Forwarded-For` has it.
     pub(crate) client_text: HeaderValue,
     /// The host of the last request: most clients name the same one in all of a connection's requests.
@@ -78,6 +82,7 @@ pub(crate) enum Protocol {
 struct SeenHost {
     sent: Box<[u8]>,
     name: Arc<str>,
+    served: bool,
     /// `Forwarded` for a node that was asked for last.
     forwarded: Option<(HeaderValue, HeaderValue)>,
 }
@@ -125,7 +130,8 @@ pub(super) const DISCARD_TIME: Duration = Duration::from_secs(2);
 const FRESH_GRACE: Duration = Duration::from_millis(250);
 
 impl Connection {
-    pub(super) fn new(worker: Rc<Worker>, site: Rc<Site>, wire: Wire, protocol: Protocol, peer: Peer) -> Self {
+    pub(super) fn new(worker: Rc<Worker>, site: Rc<Site>, arrived: Arrived) -> Self {
+        let Arrived { wire, protocol, peer, secured } = arrived;
         let client = fold(peer.proxied.unwrap_or(peer.socket));
         let client_text = address_text(client);
         let limits = site.limits.get();
@@ -134,6 +140,7 @@ impl Connection {
             site,
             wire: RefCell::new(wire),
             protocol,
+            secured,
             peer,
             client,
             client_text,
@@ -173,8 +180,14 @@ impl Connection {
             return Ok(Arc::clone(&seen.name));
         }
         let name = host_name(host)?;
-        *seen = Some(SeenHost { sent: host.into(), name: Arc::clone(&name), forwarded: None });
+        let served = self.secured.as_ref().is_none_or(|secured| secured.chosen.serves(&name));
+        *seen = Some(SeenHost { sent: host.into(), name: Arc::clone(&name), served, forwarded: None });
         Ok(name)
+    }
+
+    /// Whether the host that was asked for last is served here: with TLS, only one that the certificate stands for.
+    pub(crate) fn serves_host(&self) -> bool {
+        self.seen.borrow().as_ref().is_some_and(|seen| seen.served)
     }
 
     /// An address as text: most often it is the connection's own.
@@ -199,9 +212,17 @@ impl Connection {
         if self.peer.proxied.is_some() { ClientFrom::ProxyHeader } else { ClientFrom::Socket }
     }
 
+    /// The version of TLS, as the log calls it.
+    pub(crate) fn tls_version(&self) -> Option<&'static str> {
+        self.secured.as_ref().map(|secured| match secured.session.version {
+            TlsVersion::Tls12 => "1.2",
+            TlsVersion::Tls13 => "1.3",
+        })
+    }
+
     /// How the client speaks to us.
     pub(crate) fn scheme(&self) -> &'static str {
-        "http"
+        if self.secured.is_some() { "https" } else { "http" }
     }
 
     // === what the pipeline tells ===

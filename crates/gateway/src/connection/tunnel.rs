@@ -7,22 +7,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
 use tokio::time::{Instant, sleep_until};
 
 use crate::body::Exchange;
 use crate::connection::Connection;
-use crate::forward::BackendStream;
+use crate::forward::Backend;
 use crate::record::Ended;
-
-/// A connection to a backend that has agreed to an upgrade.
-#[derive(Debug)]
-pub(crate) struct Backend {
-    pub(crate) stream: BackendStream,
-    /// What it has said behind its 101.
-    pub(crate) read_ahead: Bytes,
-}
 
 /// An upgraded connection. It ends with the exchange that asked for it, which holds its permit and its record.
 #[derive(Debug)]
@@ -120,7 +111,7 @@ struct BackendEnd(Backend);
 
 impl AsyncRead for BackendEnd {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Backend { stream, read_ahead } = &mut self.0;
+        let Backend { stream, read_ahead, .. } = &mut self.0;
         if read_ahead.is_empty() {
             return Pin::new(stream).poll_read(cx, buffer);
         }

@@ -1,12 +1,14 @@
 //! What a connection is read from and written to; and its first bytes, which are looked at before it is known what is
 //! spoken.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
+use gatepost_net::tls::{Accepted, Chosen, ServerStream, ServerTls, Session};
 use gatepost_net::{Progress, ProxyHeader};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -16,16 +18,30 @@ use crate::connection::arrival::NotArrived;
 use crate::io::Gathering;
 
 /// A client's socket, and what was read of it before anybody wanted it.
-#[derive(Debug)]
 pub(crate) struct Wire {
     ahead: BytesMut,
     has_begun: bool,
     transport: Transport,
 }
 
-#[derive(Debug)]
 enum Transport {
     Plain(Gathering),
+    Tls(Box<ServerStream<Rewound>>),
+    /// While a handshake is made, and after one that failed.
+    Closed,
+}
+
+/// A socket, and what was read of it before the handshake.
+struct Rewound {
+    ahead: BytesMut,
+    stream: TcpStream,
+}
+
+/// What a handshake came to.
+#[derive(Debug)]
+pub(crate) struct Secured {
+    pub(crate) chosen: Chosen,
+    pub(crate) session: Session,
 }
 
 /// What every HTTP/2 connection begins with (RFC 9113, 3.4).
@@ -37,6 +53,23 @@ const PIECE: usize = 1024;
 impl Wire {
     pub(crate) fn plain(stream: TcpStream) -> Self {
         Self { ahead: BytesMut::new(), has_begun: false, transport: Transport::Plain(Gathering(stream)) }
+    }
+
+    /// Makes the handshake.
+    ///
+    /// # Errors
+    /// It failed; nothing can be said on the wire any more.
+    pub(super) async fn secure(&mut self, tls: &ServerTls) -> Result<Secured, NotArrived> {
+        // Whoever only connects costs no handshake, and is nobody's business.
+        if self.ahead.is_empty() && poll_fn(|cx| self.poll_ahead(cx)).await? == 0 {
+            return Err(NotArrived::Io(io::ErrorKind::UnexpectedEof.into()));
+        }
+        let Transport::Plain(Gathering(stream)) = std::mem::replace(&mut self.transport, Transport::Closed) else {
+            return Err(NotArrived::Io(io::ErrorKind::NotConnected.into()));
+        };
+        let Accepted { stream, chosen, session } = tls.accept(Rewound { ahead: self.ahead.split(), stream }).await?;
+        self.transport = Transport::Tls(Box::new(stream));
+        Ok(Secured { chosen, session })
     }
 
     /// Tells HTTP/2 with prior knowledge from HTTP/1, by as few bytes as it takes. The bytes stay to be read.
@@ -124,12 +157,7 @@ impl AsyncRead for Wire {
         if self.ahead.is_empty() {
             return self.transport.poll_read(cx, buffer);
         }
-        let count = self.ahead.len().min(buffer.remaining());
-        buffer.put_slice(&self.ahead[..count]);
-        self.ahead.advance(count);
-        if self.ahead.is_empty() {
-            self.ahead = BytesMut::new();
-        }
+        take(&mut self.ahead, buffer);
         Poll::Ready(Ok(()))
     }
 }
@@ -138,6 +166,8 @@ impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.transport {
             Transport::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Transport::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Transport::Closed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 
@@ -148,25 +178,40 @@ impl AsyncWrite for Wire {
     ) -> Poll<io::Result<usize>> {
         match &mut self.transport {
             Transport::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Transport::Closed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
         match &self.transport {
             Transport::Plain(stream) => stream.is_write_vectored(),
+            Transport::Tls(stream) => stream.is_write_vectored(),
+            Transport::Closed => false,
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.transport {
             Transport::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Transport::Closed => Poll::Ready(Ok(())),
         }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.transport {
             Transport::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Transport::Closed => Poll::Ready(Ok(())),
         }
+    }
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What is on its way is nobody's to print.
+        out.debug_struct("Wire").field("ahead", &self.ahead.len()).finish_non_exhaustive()
     }
 }
 
@@ -174,6 +219,54 @@ impl Transport {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Closed => Poll::Ready(Ok(())),
         }
+    }
+}
+
+impl AsyncRead for Rewound {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+        }
+        take(&mut self.ahead, buffer);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Rewound {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Moves what fits. What is empty then holds no memory.
+fn take(ahead: &mut BytesMut, buffer: &mut ReadBuf<'_>) {
+    let count = ahead.len().min(buffer.remaining());
+    buffer.put_slice(&ahead[..count]);
+    ahead.advance(count);
+    if ahead.is_empty() {
+        *ahead = BytesMut::new();
     }
 }

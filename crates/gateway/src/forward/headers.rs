@@ -1,16 +1,18 @@
 //! What of a message's head is passed on, in both directions.
 
-use gatepost_config::model::HostHeader;
+use gatepost_config::model::{HostHeader, HttpVersion};
 use gatepost_net::BelievedHeader;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderName, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, HeaderValue};
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderMap, HeaderValue, Request, Uri};
 
 use crate::body::Exchange;
-use crate::snapshot::{Forward, Target, X_FORWARDED_FOR};
+use crate::snapshot::{Forward, X_FORWARDED_FOR};
 use crate::stream::Stream;
+use crate::upstream::Target;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -25,11 +27,16 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 pub(super) fn outgoing(headers: &mut HeaderMap, forward: &Forward, exchange: &Exchange) {
     let host = headers.get(HOST).cloned();
     let told = Told::by_sender(headers, exchange.believed);
+    let takes_trailers = forward.upstream.http == HttpVersion::Two && takes_trailers(headers);
     remove_unwanted(headers, |name| speaks_of_the_client(name) || *name == EXPECT);
     told.pass_on(headers, host.as_ref(), exchange);
     if let Some(host) = host {
         // `Connection: host` must not leave the backend without one.
         headers.insert(HOST, host);
+    }
+    if takes_trailers {
+        // gRPC asks for it, and it is all that HTTP/2 has left of `TE` (RFC 9113, 8.2.2).
+        headers.insert(TE, HeaderValue::from_static("trailers"));
     }
     for name in &forward.remove {
         headers.remove(name);
@@ -65,7 +72,7 @@ impl Told {
     /// Tells a backend of the client: added to what was told, or as it is known.
     fn pass_on(self, headers: &mut HeaderMap, host: Option<&HeaderValue>, exchange: &Exchange) {
         let Stream { connection, .. } = &exchange.stream;
-        let client = exchange.client();
+        let client = exchange.client_text();
         let sender = connection.text_of(connection.peer.proxied.unwrap_or(connection.peer.socket));
         let nodes = match &self.forwarded_for {
             Some(told) => followed_by(told, &sender),
@@ -103,17 +110,46 @@ fn followed_by(list: &HeaderValue, value: &HeaderValue) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or_else(|_| value.clone())
 }
 
-/// The `Host` for a target.
-pub(super) fn set_host(headers: &mut HeaderMap, forward: &Forward, target: &Target) {
-    match &forward.host {
-        HostHeader::Client => {}
-        HostHeader::Upstream => {
-            headers.insert(HOST, target.host.clone());
+/// Whether the sender of these headers reads trailers (RFC 9110, 10.1.4).
+pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
+    let codings = headers.get_all(TE).iter().filter_map(|value| value.to_str().ok());
+    codings.flat_map(|value| value.split(',')).any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+}
+
+/// Names the host that a target is asked for: in `Host`, or in what HTTP/2 has instead of it.
+pub(super) fn address<B>(request: &mut Request<B>, forward: &Forward, target: &Target) {
+    let host = match &forward.host {
+        HostHeader::Client => None,
+        HostHeader::Upstream => Some(&target.host),
+        HostHeader::Literal(host) => Some(host),
+    };
+    match target.http {
+        HttpVersion::One => {
+            if let Some(host) = host {
+                request.headers_mut().insert(HOST, host.clone());
+            }
         }
-        HostHeader::Literal(host) => {
-            headers.insert(HOST, host.clone());
+        HttpVersion::Two => {
+            let clients = request.headers_mut().remove(HOST);
+            let authority = match host.or(clients.as_ref()) {
+                Some(host) => Authority::try_from(host.as_bytes()).ok(),
+                // Moved there when the request was sent to another target.
+                None => request.uri().authority().cloned(),
+            };
+            *request.uri_mut() = absolute(request.uri(), authority, target);
         }
     }
+}
+
+/// The parts that HTTP/2's pseudo-header fields are made of (RFC 9113, 8.3.1).
+fn absolute(uri: &Uri, authority: Option<Authority>, target: &Target) -> Uri {
+    let authority = authority.or_else(|| Authority::try_from(target.host.as_bytes()).ok());
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(target.scheme());
+    parts.authority = authority;
+    parts.path_and_query = Some(uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")));
+    // A target's own host is an authority, so this is never the error.
+    Uri::from_parts(parts).unwrap_or_default()
 }
 
 /// Whether an answer's body is of one length or in chunks, and in no other coding: what hyper has read is what the client
@@ -128,13 +164,24 @@ pub(super) fn is_plainly_framed(headers: &HeaderMap) -> bool {
         && only(CONTENT_LENGTH, |length| length.iter().all(u8::is_ascii_digit))
 }
 
-/// Makes a backend's headers those that the client sees.
-pub(super) fn incoming(headers: &mut HeaderMap) {
+/// Makes a backend's headers those that the client sees. What announces `trailers` stays if those do.
+pub(super) fn incoming(headers: &mut HeaderMap, trailers: bool) {
+    let announced = headers.get(TRAILER).filter(|_| trailers).cloned();
     if headers.contains_key(TRANSFER_ENCODING) {
         // The chunks were what counted (RFC 9112, 6.3), and are passed on as chunks.
         headers.remove(CONTENT_LENGTH);
     }
     remove_unwanted(headers, speaks_for_us);
+    if let Some(announced) = announced {
+        headers.insert(TRAILER, announced);
+    }
+}
+
+/// Removes from trailers what would mean something in a head (RFC 9110, 6.5.1): some servers merge the two.
+pub(crate) fn trailers(trailers: &mut HeaderMap) {
+    remove_unwanted(trailers, |name| {
+        speaks_of_the_client(name) || [HOST, CONTENT_LENGTH, EXPECT, AUTHORIZATION, COOKIE, SET_COOKIE].contains(name)
+    });
 }
 
 /// RFC 7239: what is known of the client's side, in one element. `host` has been found to be a host.

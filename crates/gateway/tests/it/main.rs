@@ -4,15 +4,22 @@
 //! on ports that the kernel chooses; none depends on another.
 
 mod admission;
+mod balance;
 mod deadlines;
 mod drain;
+mod ejection;
+mod health;
+mod http2_backends;
+mod https_backends;
 mod limits;
 mod max_body;
+mod names;
 mod one_form;
 mod pools;
 mod reload;
 mod requests;
 mod responses;
+mod retries;
 mod routing;
 mod security;
 mod setup;

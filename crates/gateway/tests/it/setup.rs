@@ -1,7 +1,9 @@
 //! Configurations and requests that many tests share.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use gatepost_config::model::{Action, Model, Upstream};
 use gatepost_testkit::{Json, Origin, Raw, TestGateway};
 
 /// For what happens at once, unless the machine is very busy.
@@ -86,6 +88,20 @@ impl Setup {
 
     pub(crate) async fn start(&self) -> TestGateway {
         TestGateway::start(&self.text()).await
+    }
+
+    /// Starts once `change` has been made to the upstream.
+    pub(crate) async fn start_with(&self, change: impl Fn(&mut Upstream)) -> TestGateway {
+        TestGateway::start_with(&self.text(), |model| change_upstreams(model, change)).await
+    }
+}
+
+/// Makes a change to every upstream.
+pub(crate) fn change_upstreams(model: &mut Model, change: impl Fn(&mut Upstream)) {
+    for route in model.apis.iter_mut().flat_map(|api| &mut api.routes) {
+        if let Action::Forward(forward) = &mut route.action {
+            change(Arc::make_mut(&mut forward.upstream));
+        }
     }
 }
 
