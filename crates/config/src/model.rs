@@ -186,6 +186,8 @@ pub struct Api {
     pub base: Arc<str>,
     /// What all its routes share.
     pub throttles: Vec<Throttle>,
+    /// Where each of `throttles` was written.
+    pub throttle_places: Vec<Place>,
     /// Its routes, in the order of their keys.
     pub routes: Vec<Route>,
     /// Where it was written.
@@ -222,6 +224,23 @@ pub struct Route {
     pub examples: Vec<Example>,
     /// Where its key was written.
     pub place: Place,
+    /// Where its rules were written.
+    pub places: RoutePlaces,
+}
+
+/// Where the rules of a route were written: of each its key, or the value where it is one of a list.
+#[derive(Debug, Clone)]
+pub struct RoutePlaces {
+    /// `from` or `open`.
+    pub entry: Place,
+    /// Each of [`Route::throttles`].
+    pub throttles: Vec<Place>,
+    /// `parallel`.
+    pub parallel: Option<Place>,
+    /// `max_body`; absent: it is the default.
+    pub max_body: Option<Place>,
+    /// `forward`, `respond` or `redirect`.
+    pub action: Place,
 }
 
 /// What a route key matches.
@@ -317,7 +336,7 @@ pub struct Throttle {
 }
 
 /// Who shares the bucket of a [`Throttle`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ThrottleBy {
     /// Everyone: there is one bucket.
     Everyone,

@@ -94,7 +94,7 @@ fn describe_listener(text: &mut String, listener: &Listener) {
 }
 
 fn describe_api(text: &mut String, api: &Api) {
-    let Api { name, id, stage, hosts, listeners, base, throttles, routes, place } = api;
+    let Api { name, id, stage, hosts, listeners, base, throttles, routes, place, .. } = api;
     writeln!(text, "api {name} id {id} stage {stage} base {base:?} at {}", place.describe()).unwrap();
     writeln!(text, "  hosts {hosts:?} listeners {listeners:?} throttles {throttles:?}").unwrap();
     for route in routes {

@@ -7,9 +7,11 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::why::Question;
+
 /// An API gateway with known addresses at both ends.
 ///
-/// Exit codes: 0 done, 1 the configuration is wrong, 2 usage, 4 could not run (a port or the state directory is taken,
+/// Exit codes: 0 done, 1 the configuration is wrong, 2 usage, 3 refused (`why`), 4 could not run (a port or the state directory is taken,
 /// a permission is missing).
 #[derive(Debug, Parser)]
 #[command(name = "gatepost", version, max_term_width = 100)]
@@ -35,6 +37,10 @@ pub(crate) enum Command {
         #[arg(conflicts_with = "config")]
         file: Option<PathBuf>,
     },
+    /// Say what would become of a request, and by which rules
+    ///
+    /// Every meter counts as full. Exit code 0: it would be admitted; 3: refused.
+    Why(Question),
     /// Print the JSON Schema of the configuration
     Schema,
     /// Print completions for a shell
@@ -56,7 +62,7 @@ impl Cli {
     /// Reads the command line; exits with 2 where it makes no sense.
     pub(crate) fn read() -> Self {
         let cli = Self::parse();
-        let takes_file = matches!(cli.command, Command::Run { .. } | Command::Check { .. });
+        let takes_file = matches!(cli.command, Command::Run { .. } | Command::Check { .. } | Command::Why(_));
         if cli.config.is_some() && !takes_file {
             let problem = "this command reads no configuration, so `--config` means nothing to it";
             Self::command().error(ErrorKind::ArgumentConflict, problem).exit();

@@ -4,11 +4,16 @@ use std::process::ExitCode;
 
 use gatepost_config::Report;
 
-/// Why the command did not do what it was asked to. Usage (2) is clap's.
+/// What `why` ends with when a request would be refused.
+pub(crate) const REFUSED: u8 = 3;
+
+/// Why the command did not do what it was asked to.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The configuration is wrong: exit code 1.
     Configuration(Box<Report>),
+    /// What was asked makes no sense with this configuration: exit code 2. What makes none with any is clap's to say.
+    Usage(String),
     /// It could not run: exit code 4. A port or the state directory is taken, or a permission is missing.
     CannotRun(String),
 }
@@ -17,6 +22,7 @@ impl Failure {
     pub(crate) fn code(&self) -> ExitCode {
         match self {
             Self::Configuration(_) => ExitCode::from(1),
+            Self::Usage(_) => ExitCode::from(2),
             Self::CannotRun(_) => ExitCode::from(4),
         }
     }
@@ -28,7 +34,7 @@ impl Failure {
                 let mistakes = if count == 1 { "mistake" } else { "mistakes" };
                 format!("{}\n\n{count} {mistakes} in the configuration", report.render(color))
             }
-            Self::CannotRun(reason) => format!("error: {reason}"),
+            Self::Usage(reason) | Self::CannotRun(reason) => format!("error: {reason}"),
         }
     }
 }

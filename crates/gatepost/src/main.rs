@@ -8,6 +8,7 @@ mod exit;
 mod lock;
 mod run;
 mod watch;
+mod why;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
     let cli = Cli::read();
     start_logging();
     match obey(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             let color = io::stderr().is_terminal();
             // Nobody is left to tell that standard error cannot be written.
@@ -34,16 +35,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn obey(cli: Cli) -> Result<(), Failure> {
+fn obey(cli: Cli) -> Result<ExitCode, Failure> {
     let Cli { config, command } = cli;
     match command {
         Command::Run { file } => run::run(&cli::file(config, file)),
         Command::Check { file } => check::check(&cli::file(config, file)),
+        Command::Why(question) => return why::why(&cli::file(config, None), question),
         Command::Schema => print(&format!("{:#}\n", gatepost_config::schema())),
         Command::Completions { shell } => print(&cli::completions(shell)),
         Command::Demo => demo::demo(),
         Command::DemoBackend { listen } => demo::backend(listen),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// A reader that has closed its end has read what it wanted.

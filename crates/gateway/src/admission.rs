@@ -4,12 +4,14 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use gatepost_meter::{Slot, take_all};
+use gatepost_config::model::ThrottleBy;
+use gatepost_meter::{ClientLevel, ClientTable, Exceeded, Slot, take_all};
 
 use crate::clock::Clock;
 use crate::rejection::Rejection;
 use crate::request::Facts;
-use crate::snapshot::{Entry, Route};
+use crate::snapshot::{Entry, Parallel, Route};
+use crate::trace::{Note, Trace};
 
 /// Proof that a request was admitted. Only [`admit`] makes one, and no integration runs without it.
 #[derive(Debug)]
@@ -28,39 +30,95 @@ pub(crate) enum Meters {
     Full,
 }
 
-/// Admits a request to `route`, the cheapest question first. Nothing is taken from a meter before everything else has
-/// been passed, so a refused request costs nothing.
+/// Admits a request to `route`, the cheapest question first. Nothing that clients share is taken from a meter before
+/// everything else has been passed: a refused request costs at most the client's own tokens.
 ///
 /// # Errors
 /// The first reason to refuse.
-pub(crate) fn admit(facts: &Facts<'_>, route: &Arc<Route>, meters: Meters) -> Result<Permit, Rejection> {
-    enter(facts.client, &route.entry)?;
-    if facts.length.is_some_and(|length| length > route.max_body) {
-        return Err(Rejection::BodyTooLarge);
+pub(crate) fn admit(
+    facts: &Facts<'_>,
+    route: &Arc<Route>,
+    meters: Meters,
+    trace: &mut impl Trace,
+) -> Result<Permit, Rejection> {
+    enter(facts.client, &route.entry, trace)?;
+    if let Meters::Live(clock) = meters {
+        take_of_client(facts.client, &route.client_tables, clock, trace)?;
     }
+    fit(facts.length, route.max_body, trace)?;
     let slot = match meters {
-        Meters::Live(clock) => take(route, clock)?,
+        Meters::Live(clock) => take(route, clock, trace)?,
         Meters::Full => None,
     };
     Ok(Permit { route: Arc::clone(route), _slot: slot })
 }
 
-fn enter(client: IpAddr, entry: &Entry) -> Result<(), Rejection> {
-    match entry {
-        Entry::Open => Ok(()),
-        Entry::From { from, except } if from.contain(client) && !except.contain(client) => Ok(()),
-        Entry::From { .. } => Err(Rejection::AddressNotListed),
+fn enter(client: IpAddr, entry: &Entry, trace: &mut impl Trace) -> Result<(), Rejection> {
+    let Entry::From { from, except } = entry else {
+        trace.note(|| Note::Open);
+        return Ok(());
+    };
+    let listed = from.contain(client);
+    trace.note(|| Note::From { listed });
+    if !listed {
+        return Err(Rejection::AddressNotListed);
     }
+    if !except.is_empty() {
+        let listed = except.contain(client);
+        trace.note(|| Note::Except { listed });
+        if listed {
+            return Err(Rejection::AddressNotListed);
+        }
+    }
+    Ok(())
+}
+
+/// What a client may do to a route even with requests that are refused: so this is all that a refused one costs. None
+/// is taken when one is seen to be missing.
+fn take_of_client(
+    client: IpAddr,
+    tables: &[Arc<ClientTable>],
+    clock: Clock,
+    trace: &mut impl Trace,
+) -> Result<(), Rejection> {
+    if tables.is_empty() {
+        return Ok(());
+    }
+    let now = clock.now();
+    for (index, table) in tables.iter().enumerate() {
+        trace.note(|| Note::Bucket { by: ThrottleBy::Client, index, left: table.peek(client, now).tokens });
+    }
+    if tables.len() > 1 {
+        let levels = tables.iter().map(|table| table.peek(client, now));
+        if let Some(ClientLevel { retry_after, law, .. }) = levels.max_by_key(|level| level.retry_after)
+            && !retry_after.is_zero()
+        {
+            return Err(Rejection::Throttled(Exceeded { retry_after, law }));
+        }
+    }
+    tables.iter().try_for_each(|table| table.take(client, now)).map_err(Rejection::Throttled)
+}
+
+fn fit(length: Option<u64>, most: u64, trace: &mut impl Trace) -> Result<(), Rejection> {
+    trace.note(|| Note::Length { told: length, most });
+    if length.is_some_and(|length| length > most) { Err(Rejection::BodyTooLarge) } else { Ok(()) }
 }
 
 /// A slot first, because it can be given back: a request that finds `parallel` used up takes no token.
-fn take(route: &Arc<Route>, clock: Clock) -> Result<Option<Slot>, Rejection> {
+fn take(route: &Arc<Route>, clock: Clock, trace: &mut impl Trace) -> Result<Option<Slot>, Rejection> {
     let slot = match &route.parallel {
-        Some(parallel) => Some(parallel.slots.enter(parallel.cap).ok_or(Rejection::Busy)?),
+        Some(Parallel { slots, cap }) => {
+            trace.note(|| Note::Parallel { under_way: slots.taken(), cap: *cap });
+            Some(slots.enter(*cap).ok_or(Rejection::Busy)?)
+        }
         None => None,
     };
     if !route.buckets.is_empty() {
-        take_all(route.buckets.iter(), clock.now()).map_err(Rejection::Throttled)?;
+        let now = clock.now();
+        for (index, bucket) in route.buckets.iter().enumerate() {
+            trace.note(|| Note::Bucket { by: ThrottleBy::Everyone, index, left: bucket.left(now) });
+        }
+        take_all(route.buckets.iter(), now).map_err(Rejection::Throttled)?;
     }
     Ok(slot)
 }
@@ -71,3 +129,6 @@ impl Permit {
         &self.route
     }
 }
+
+#[cfg(test)]
+mod tests;

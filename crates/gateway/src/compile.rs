@@ -1,12 +1,12 @@
 //! From a resolved model to a snapshot, and what lives on from one snapshot to the next.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::Hash;
+use std::hash::{Hash, RandomState};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gatepost_config::model::{self, Model};
-use gatepost_meter::{Bucket, Law, Nanos, Slots};
+use gatepost_config::model::{self, Model, ThrottleBy};
+use gatepost_meter::{Bucket, ClientTable, Law, Nanos, Slots};
 use gatepost_net::tls::{Alpn, ClientTls, ServerTls, TlsError};
 use gatepost_net::{BelievedHeader, Destination, Fence, Host, PrefixSet};
 use http::{HeaderMap, HeaderValue};
@@ -26,6 +26,7 @@ use crate::upstream::{Check, Common, Condition, Security, Target, Upstream, targ
 pub(crate) struct Lasting {
     snapshots: u64,
     buckets: HashMap<MeterName, Arc<Bucket>>,
+    client_tables: HashMap<MeterName, Arc<ClientTable>>,
     slots: HashMap<(Arc<str>, Arc<str>), Arc<Slots>>,
     targets: HashMap<TargetName, Arc<Target>>,
     clients: HashMap<ClientName, ClientTls>,
@@ -33,14 +34,18 @@ pub(crate) struct Lasting {
     upstreams: HashMap<Arc<str>, Arc<Common>>,
     /// The targets that the model has probed.
     checks: Vec<Check>,
+    /// How many slots a new table of clients gets; absent: enough for strangers in their thousands.
+    client_slots: Option<usize>,
 }
 
-/// What a bucket is known by: whose it is, and which of its throttles.
+/// What a throttle is known by: whose it is, and which of theirs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct MeterName {
     api: Arc<str>,
     /// Absent: the API's own.
     route: Option<Arc<str>>,
+    /// A throttle that changes from one to the other begins anew.
+    by: ThrottleBy,
     index: usize,
 }
 
@@ -64,8 +69,24 @@ struct Compiler<'a> {
     now: Nanos,
     /// Each address set is compiled once, however many routes use it.
     sets: HashMap<*const model::AddressSet, Arc<PrefixSet>>,
-    used_buckets: HashSet<MeterName>,
+    /// How many slots a table of clients gets.
+    client_slots: usize,
+    used_meters: HashSet<MeterName>,
     used_targets: HashSet<TargetName>,
+}
+
+/// What a throttle counts with.
+#[derive(Debug, Clone, Default)]
+struct Throttles {
+    buckets: Vec<Arc<Bucket>>,
+    client_tables: Vec<Arc<ClientTable>>,
+}
+
+impl Lasting {
+    /// For a gateway that only one client ever calls, and so one that costs little to make.
+    pub(crate) fn for_one_client() -> Self {
+        Self { client_slots: Some(1), ..Self::default() }
+    }
 }
 
 impl Snapshot {
@@ -81,11 +102,12 @@ impl Snapshot {
         lasting.snapshots += 1;
         let number = lasting.snapshots;
         let mut compiler = Compiler {
+            client_slots: lasting.client_slots.unwrap_or_else(|| client_slots(model)),
             lasting,
             stats,
             now,
             sets: HashMap::new(),
-            used_buckets: HashSet::new(),
+            used_meters: HashSet::new(),
             used_targets: HashSet::new(),
         };
         compiler.lasting.checks.clear();
@@ -196,29 +218,25 @@ impl Compiler<'_> {
             base: Arc::clone(&api.base),
             durations: self.stats.api(&api.name),
         });
-        let shared = self.buckets(&api.throttles, &api.name, None);
+        let shared = self.throttles(&api.throttles, &api.name, None);
         let routes: Vec<Arc<Route>> =
             api.routes.iter().map(|route| Arc::new(self.route(route, api, &names, &shared))).collect();
         let router = Router::new(api.routes.iter().map(|route| &route.matcher).zip(routes));
-        Api { base: Arc::clone(&api.base), router }
+        Api { name: Arc::clone(&api.name), base: Arc::clone(&api.base), router }
     }
 
-    fn route(
-        &mut self,
-        route: &model::Route,
-        api: &model::Api,
-        names: &Arc<ApiNames>,
-        shared: &[Arc<Bucket>],
-    ) -> Route {
+    fn route(&mut self, route: &model::Route, api: &model::Api, names: &Arc<ApiNames>, shared: &Throttles) -> Route {
         let model::Api { name: api, stage, .. } = api;
-        let mut buckets = self.buckets(&route.throttles, api, Some(&route.key));
-        buckets.extend_from_slice(shared);
+        let mut throttles = self.throttles(&route.throttles, api, Some(&route.key));
+        throttles.buckets.extend_from_slice(&shared.buckets);
+        throttles.client_tables.extend_from_slice(&shared.client_tables);
         Route {
             api: Arc::clone(names),
             key: Arc::clone(&route.key),
             matcher: route.matcher.clone(),
             entry: self.entry(&route.entry),
-            buckets,
+            client_tables: throttles.client_tables.into(),
+            buckets: throttles.buckets.into(),
             parallel: route.parallel.map(|cap| Parallel { slots: self.slots(api, &route.key), cap: cap.get() }),
             max_body: route.max_body,
             action: self.action(&route.action),
@@ -227,22 +245,37 @@ impl Compiler<'_> {
         }
     }
 
-    fn buckets(&mut self, throttles: &[model::Throttle], api: &Arc<str>, route: Option<&Arc<str>>) -> Vec<Arc<Bucket>> {
-        let named = throttles.iter().enumerate().map(|(index, throttle)| {
-            let name = MeterName { api: Arc::clone(api), route: route.cloned(), index };
-            (name, Law::new(throttle.rate.count, throttle.rate.per, throttle.burst))
-        });
-        named
-            .map(|(name, law)| {
-                let bucket = match self.lasting.buckets.get(&name) {
-                    Some(bucket) => bucket.under(law, self.now),
-                    None => Bucket::new(law),
-                };
-                self.lasting.buckets.insert(name.clone(), Arc::clone(&bucket));
-                self.used_buckets.insert(name);
-                bucket
-            })
-            .collect()
+    fn throttles(&mut self, throttles: &[model::Throttle], api: &Arc<str>, route: Option<&Arc<str>>) -> Throttles {
+        let mut compiled = Throttles::default();
+        for (index, throttle) in throttles.iter().enumerate() {
+            let name = MeterName { api: Arc::clone(api), route: route.cloned(), by: throttle.by, index };
+            let law = Law::new(throttle.rate.count, throttle.rate.per, throttle.burst);
+            match throttle.by {
+                ThrottleBy::Everyone => compiled.buckets.push(self.bucket(&name, law)),
+                ThrottleBy::Client => compiled.client_tables.push(self.client_table(&name, law)),
+            }
+            self.used_meters.insert(name);
+        }
+        compiled
+    }
+
+    fn bucket(&mut self, name: &MeterName, law: Law) -> Arc<Bucket> {
+        let bucket = match self.lasting.buckets.get(name) {
+            Some(bucket) => bucket.under(law, self.now),
+            None => Bucket::new(law),
+        };
+        self.lasting.buckets.insert(name.clone(), Arc::clone(&bucket));
+        bucket
+    }
+
+    fn client_table(&mut self, name: &MeterName, law: Law) -> Arc<ClientTable> {
+        if let Some(table) = self.lasting.client_tables.get(name) {
+            table.change_law(law, self.now);
+            return Arc::clone(table);
+        }
+        let table = Arc::new(ClientTable::new(law, self.client_slots, RandomState::new()));
+        self.lasting.client_tables.insert(name.clone(), Arc::clone(&table));
+        table
     }
 
     fn slots(&mut self, api: &Arc<str>, route: &Arc<str>) -> Arc<Slots> {
@@ -361,8 +394,9 @@ impl Compiler<'_> {
 
     /// Lets go of what the model no longer names. A bucket that still owes tokens stays, in case its route comes back.
     fn forget(&mut self) {
-        let Self { lasting, stats, used_buckets, used_targets, now, .. } = self;
-        lasting.buckets.retain(|name, bucket| used_buckets.contains(name) || !bucket.is_full(*now));
+        let Self { lasting, stats, used_meters, used_targets, now, .. } = self;
+        lasting.buckets.retain(|name, bucket| used_meters.contains(name) || !bucket.is_full(*now));
+        lasting.client_tables.retain(|name, table| used_meters.contains(name) || !table.is_full(*now));
         lasting.slots.retain(|_, slots| Arc::strong_count(slots) > 1);
         lasting.targets.retain(|name, _| used_targets.contains(name));
         let used_clients: HashSet<_> = used_targets.iter().map(|name| (name.ca.clone(), name.http)).collect();
@@ -370,6 +404,16 @@ impl Compiler<'_> {
         lasting.upstreams.retain(|_, common| Arc::strong_count(common) > 1);
         stats.follow(lasting.targets.values());
     }
+}
+
+/// As many as a table of its own would have, until all tables together would take more than some 28 MB.
+fn client_slots(model: &Model) -> usize {
+    const ALL_TABLES: usize = 1 << 20;
+    const FEWEST: usize = 64;
+    let routes = model.apis.iter().flat_map(|api| &api.routes).flat_map(|route| &route.throttles);
+    let throttles = model.apis.iter().flat_map(|api| &api.throttles).chain(routes);
+    let tables = throttles.filter(|throttle| throttle.by == ThrottleBy::Client).count();
+    (ALL_TABLES / tables.max(1)).clamp(FEWEST, ClientTable::DEFAULT_SLOTS)
 }
 
 fn destination(target: &model::Target, networks: Option<&Vec<ipnet::IpNet>>) -> Destination {
@@ -406,7 +450,8 @@ fn own_host(target: &model::Target) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("invalid"))
 }
 
-fn host_text(target: &model::Target) -> String {
+/// As a URL has it.
+pub(crate) fn host_text(target: &model::Target) -> String {
     match &target.host {
         model::TargetHost::Address(address) => Host::Address(*address).to_string(),
         model::TargetHost::Name(name) => name.to_string(),

@@ -13,6 +13,7 @@ use crate::rejection::Rejection;
 use crate::request::Facts;
 use crate::snapshot::{ListenKey, Listener, Snapshot};
 use crate::stats::Stats;
+use crate::trace::NoTrace;
 
 /// Every example of `model` that does not come out as it expects.
 ///
@@ -23,7 +24,8 @@ pub fn failed_examples(model: &Model) -> Vec<Diagnostic> {
         return Vec::new();
     }
     // Compiled apart from the running gateway: no meter or counter of it is touched.
-    let snapshot = Snapshot::compile(model, None, &mut Lasting::default(), &Stats::default(), Clock::start().now());
+    let snapshot =
+        Snapshot::compile(model, None, &mut Lasting::for_one_client(), &Stats::default(), Clock::start().now());
     let mut failures = Vec::new();
     for api in &model.apis {
         let Some(listener) = first_listener(model, api, &snapshot) else { continue };
@@ -61,13 +63,13 @@ fn judge(example: &Example, api: &Api, route: &Route, listener: &Listener) -> Ou
         Ok(uri) => uri,
         Err(error) => return Outcome::Unusable(error.to_string()),
     };
-    let facts = match Facts::read(example.from, &example.method, &uri, &headers, None, host_name) {
+    let facts = match Facts::read(example.from, &example.method, &uri, &headers, None, host_name, &mut NoTrace) {
         Ok(facts) => facts,
         Err(malformed) => return Outcome::Refused(Rejection::Malformed(malformed)),
     };
-    match listener.route(&facts.host, &facts.path, facts.method) {
+    match listener.route(&facts, &mut NoTrace) {
         Ok(found) if found.key != route.key || found.api.id != api.id => Outcome::Elsewhere(found.key.to_string()),
-        Ok(found) => match admit(&facts, found, Meters::Full) {
+        Ok(found) => match admit(&facts, found, Meters::Full, &mut NoTrace) {
             Ok(_) => Outcome::Admitted,
             Err(rejection) => Outcome::Refused(rejection),
         },

@@ -4,7 +4,7 @@
 //! begin      open the record (written when the answer has ended)
 //! judge        sanitise   host, one form of the path, framing      else Rejection::Malformed
 //!              route      listener, host, API, path and method     else Rejection::NoRoute, …
-//!              admit      from, length, meters = Permit            else Rejection::…
+//!              admit      from, client, length, meters = Permit            else Rejection::…
 //! integrate  forward, respond or redirect; needs the Permit
 //! finish     the answer, or the rejection's
 //! ```
@@ -32,6 +32,7 @@ use crate::rejection::{BadUpstream, Rejection};
 use crate::request::Facts;
 use crate::snapshot::{Action, Listener, Redirect, Respond, Route, below_base};
 use crate::stream::Stream;
+use crate::trace::NoTrace;
 
 /// Serves one request.
 pub(crate) async fn serve(stream: Stream, request: Request<Incoming>) -> Result<Response<ResponseBody>, Infallible> {
@@ -104,7 +105,7 @@ fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<J
     drop(cache);
     let client = find_client(&listener, headers, exchange);
     let name = |host: &[u8]| connection.host_name(host);
-    let facts = match Facts::read(client, method, uri, headers, body.length(), name) {
+    let facts = match Facts::read(client, method, uri, headers, body.length(), name, &mut NoTrace) {
         Ok(facts) => facts,
         Err(malformed) => {
             let host = headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
@@ -123,10 +124,10 @@ fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<J
         exchange.note(|record| record.admitted = true);
         return Ok(Judged::Elsewhere(response));
     }
-    let route = listener.route(&facts.host, &facts.path, facts.method)?;
+    let route = listener.route(&facts, &mut NoTrace)?;
     exchange.note(|record| record.route = Some(Arc::clone(route)));
 
-    let permit = admit(&facts, route, Meters::Live(connection.worker.shared.clock))?;
+    let permit = admit(&facts, route, Meters::Live(connection.worker.shared.clock), &mut NoTrace)?;
     exchange.note(|record| record.admitted = true);
     let below = BelowBase::of(route, &facts.path, uri);
     Ok(Judged::Admitted(permit, below))
@@ -135,7 +136,7 @@ fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<J
 /// Who sends the request: on most listeners whoever the connection is with.
 fn find_client(listener: &Listener, headers: &HeaderMap, exchange: &mut Exchange) -> IpAddr {
     let connection = Rc::clone(&exchange.stream.connection);
-    let client = listener.client(connection.peer, headers);
+    let client = listener.client(connection.peer, headers, &mut NoTrace);
     exchange.client = client.address;
     if let Some(behind) = &listener.behind {
         exchange.believed = behind.header_believed(connection.peer);

@@ -11,6 +11,7 @@ use http::{HeaderMap, Method, Uri};
 
 use crate::host::agrees;
 use crate::rejection::Malformed;
+use crate::trace::{Note, Trace};
 
 /// The facts of a request that routing and admission judge by.
 #[derive(Debug)]
@@ -35,6 +36,23 @@ impl<'r> Facts<'r> {
     /// # Errors
     /// The head is ambiguous, see [`Malformed`].
     pub(crate) fn read(
+        client: IpAddr,
+        method: &'r Method,
+        uri: &'r Uri,
+        headers: &'r HeaderMap,
+        length: Option<u64>,
+        name: impl FnOnce(&[u8]) -> Result<Arc<str>, Malformed>,
+        trace: &mut impl Trace,
+    ) -> Result<Self, Malformed> {
+        let facts = Self::of(client, method, uri, headers, length, name);
+        trace.note(|| match &facts {
+            Ok(facts) => Note::Read { host: Arc::clone(&facts.host), path: facts.path.as_ref().into() },
+            Err(malformed) => Note::Malformed(*malformed),
+        });
+        facts
+    }
+
+    fn of(
         client: IpAddr,
         method: &'r Method,
         uri: &'r Uri,

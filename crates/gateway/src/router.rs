@@ -79,6 +79,17 @@ impl<R> Router<R> {
         }
     }
 
+    /// Every route on `path`, whatever its method, the most specific first. Not `$default`.
+    pub(crate) fn on_path(&self, path: &str) -> Vec<&R> {
+        let segments = path.strip_prefix('/').unwrap_or(path);
+        let mut routes = Vec::new();
+        self.root.find(Some(segments), &mut |leaf| {
+            routes.extend(leaf.methods.iter().map(|(_, route)| route).chain(&leaf.any));
+            None::<()>
+        });
+        routes
+    }
+
     /// Walks the tree again, now for every method.
     fn miss(&self, segments: &str) -> Miss {
         let mut allowed: Vec<&str> = Vec::new();

@@ -12,15 +12,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gatepost_config::model::{HostHeader, Limits, ProxyProtocol, RouteMatcher, Template};
-use gatepost_meter::{Bucket, Slots};
+use gatepost_meter::{Bucket, ClientTable, Slots};
 use gatepost_net::tls::ServerTls;
-use gatepost_net::{BelievedHeader, Client, HopSource, Peer, PrefixSet, find_client, fold};
+use gatepost_net::{BelievedHeader, Client, HopSource, Peer, PrefixSet, Step, find_client, fold};
 use http::header::FORWARDED;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::rejection::Rejection;
+use crate::request::Facts;
 use crate::router::{Miss, Router};
 use crate::stats::{Durations, ListenerStats, RouteStats};
+use crate::trace::{Note, Trace};
 use crate::upstream::Upstream;
 
 /// What proxies tell the client's address in, other than `Forwarded`.
@@ -77,9 +79,21 @@ pub(crate) struct Hosts {
     pub(crate) any: Vec<Arc<Api>>,
 }
 
+/// How a host was found among those of the APIs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HostMatch<S> {
+    /// By its name.
+    Exact,
+    /// By the `*.` host of this suffix, without the star.
+    Below(S),
+    /// As any host.
+    Any,
+}
+
 /// An API: a base path and its routes.
 #[derive(Debug)]
 pub(crate) struct Api {
+    pub(crate) name: Arc<str>,
     pub(crate) base: Arc<str>,
     pub(crate) router: Router<Arc<Route>>,
 }
@@ -99,8 +113,10 @@ pub(crate) struct Route {
     pub(crate) key: Arc<str>,
     pub(crate) matcher: RouteMatcher,
     pub(crate) entry: Entry,
-    /// The route's buckets, then its API's.
-    pub(crate) buckets: Vec<Arc<Bucket>>,
+    /// A bucket for each client: the route's throttles by client, then its API's.
+    pub(crate) client_tables: Box<[Arc<ClientTable>]>,
+    /// A bucket for everyone: the route's other throttles, then its API's.
+    pub(crate) buckets: Box<[Arc<Bucket>]>,
     pub(crate) parallel: Option<Parallel>,
     pub(crate) max_body: u64,
     pub(crate) action: Action,
@@ -164,10 +180,14 @@ pub(crate) struct Redirect {
 
 impl Listener {
     /// Who sent a request with these headers that came from `peer`.
-    pub(crate) fn client(&self, peer: Peer, headers: &HeaderMap) -> Client {
+    pub(crate) fn client(&self, peer: Peer, headers: &HeaderMap, trace: &mut impl Trace) -> Client {
         match &self.behind {
-            Some(behind) => behind.client(peer, headers),
-            None => Client { address: fold(peer.socket), decided_by: HopSource::Socket },
+            Some(behind) => behind.client(peer, headers, trace),
+            None => {
+                let (address, source) = (fold(peer.socket), HopSource::Socket);
+                trace.note(|| Note::Sender { address, source, believed: false });
+                Client { address, decided_by: source }
+            }
         }
     }
 
@@ -175,26 +195,45 @@ impl Listener {
     ///
     /// # Errors
     /// [`Rejection::NoRoute`] or [`Rejection::MethodNotAllowed`].
-    pub(crate) fn route(&self, host: &str, path: &str, method: &http::Method) -> Result<&Arc<Route>, Rejection> {
-        let (api, rest) = self
-            .hosts
-            .of(host)
-            .iter()
-            .find_map(|api| below_base(&api.base, path).map(|rest| (api, rest)))
-            .ok_or(Rejection::NoRoute)?;
-        api.router.find(method, rest).map_err(|miss| match miss {
-            Miss::Path => Rejection::NoRoute,
-            Miss::Method(allow) => Rejection::MethodNotAllowed { allow },
-        })
+    pub(crate) fn route(&self, facts: &Facts<'_>, trace: &mut impl Trace) -> Result<&Arc<Route>, Rejection> {
+        let (apis, matched) = self.hosts.of(&facts.host);
+        let chosen = apis.iter().find_map(|api| below_base(&api.base, &facts.path).map(|rest| (api, rest)));
+        let Some((api, rest)) = chosen else {
+            trace.note(|| Note::NoApi {
+                host: matched.to_owned(),
+                bases: apis.iter().map(|api| Arc::clone(&api.base)).collect(),
+            });
+            return Err(Rejection::NoRoute);
+        };
+        trace.note(|| Note::Api { name: Arc::clone(&api.name), host: matched.to_owned() });
+        match api.router.find(facts.method, rest) {
+            Ok(route) => {
+                trace.note(|| Note::Route(Arc::clone(route)));
+                Ok(route)
+            }
+            Err(Miss::Path) => {
+                trace.note(|| Note::NoPath);
+                Err(Rejection::NoRoute)
+            }
+            Err(Miss::Method(allow)) => {
+                trace.note(|| Note::NoMethod(api.router.on_path(rest).into_iter().cloned().collect()));
+                Err(Rejection::MethodNotAllowed { allow })
+            }
+        }
     }
 }
 
 impl Behind {
-    fn client(&self, peer: Peer, headers: &HeaderMap) -> Client {
+    fn client(&self, peer: Peer, headers: &HeaderMap, trace: &mut impl Trace) -> Client {
         let believed = |address| self.senders.contain(address);
         let fields = self.header_name().map(|name| headers.get_all(name));
         let values = fields.iter().flat_map(|fields| fields.iter()).map(HeaderValue::as_bytes);
-        find_client(peer, believed, self.header, values, |_| ())
+        find_client(peer, believed, self.header, values, |step| {
+            trace.note(|| match step {
+                Step::Sender { address, source, believed } => Note::Sender { address, source, believed },
+                Step::Stopped(stop) => Note::LastSender(stop),
+            });
+        })
     }
 
     /// The header in which a request from `peer` is believed.
@@ -225,12 +264,22 @@ impl Behind {
 }
 
 impl Hosts {
-    fn of(&self, host: &str) -> &[Arc<Api>] {
+    fn of(&self, host: &str) -> (&[Arc<Api>], HostMatch<&str>) {
         if let Some(apis) = self.exact.get(host) {
-            return apis;
+            return (apis, HostMatch::Exact);
         }
         let below = self.below.iter().find(|(suffix, _)| host.len() > suffix.len() && host.ends_with(&**suffix));
-        below.map_or(&self.any, |(_, apis)| apis)
+        below.map_or((&self.any, HostMatch::Any), |(suffix, apis)| (apis, HostMatch::Below(suffix)))
+    }
+}
+
+impl HostMatch<&str> {
+    fn to_owned(self) -> HostMatch<Box<str>> {
+        match self {
+            Self::Exact => HostMatch::Exact,
+            Self::Below(suffix) => HostMatch::Below(suffix.into()),
+            Self::Any => HostMatch::Any,
+        }
     }
 }
 
@@ -243,6 +292,10 @@ pub(crate) fn below_base<'p>(base: &str, path: &'p str) -> Option<&'p str> {
 }
 
 impl Addresses {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn contain(&self, address: IpAddr) -> bool {
         self.0.iter().any(|set| set.contains(address))
     }

@@ -138,6 +138,13 @@ impl Bucket {
         bucket.law.admit(bucket.full_at.load(Ordering::Acquire), now).map(drop)
     }
 
+    /// How many tokens there are.
+    #[must_use]
+    pub fn left(self: &Arc<Self>, now: Nanos) -> u32 {
+        let bucket = self.current();
+        bucket.law.tokens(bucket.full_at.load(Ordering::Acquire), now)
+    }
+
     /// Whether every token is back: such a bucket can be forgotten and made anew without forgetting a debt.
     #[must_use]
     pub fn is_full(self: &Arc<Self>, now: Nanos) -> bool {

@@ -1,11 +1,12 @@
 //! `[route."…"]`.
 
 use crate::collections::Entry;
-use crate::decode::Located;
+use crate::decode::{Field, Given, Located};
 use crate::file::RouteTable;
-use crate::model::{Route, RouteMatcher, Segment, Throttle};
+use crate::model::{Route, RouteMatcher, RoutePlaces, Segment, Throttle};
 use crate::reading::Reading;
 use crate::resolve::{Scope, action, entry, example, throttle};
+use crate::source::Span;
 use crate::text::{RouteKey, Size};
 
 /// What a route needs to know of its surroundings.
@@ -43,7 +44,25 @@ pub(super) fn route(
         action: action?,
         examples: examples?,
         place: reading.place(span),
+        places: places(&table, span, reading),
     })
+}
+
+/// Where the rules of the route whose key is at `key` were written. A key that is missing has been reported.
+fn places(table: &RouteTable, key: Span, reading: &Reading) -> RoutePlaces {
+    fn key_of<T>(field: &Field<T>) -> Option<Span> {
+        field.given().map(|given| given.key)
+    }
+    let entry = key_of(&table.from).or_else(|| key_of(&table.open));
+    let action = key_of(&table.forward).or_else(|| key_of(&table.respond)).or_else(|| key_of(&table.redirect));
+    let throttles = table.throttle.given().into_iter().flat_map(|Given { value, .. }| &value.0.items);
+    RoutePlaces {
+        entry: reading.place(entry.unwrap_or(key)),
+        throttles: throttles.map(|throttle| reading.place(throttle.span)).collect(),
+        parallel: key_of(&table.parallel).map(|span| reading.place(span)),
+        max_body: key_of(&table.max_body).map(|span| reading.place(span)),
+        action: reading.place(action.unwrap_or(key)),
+    }
 }
 
 /// 10 MiB.

@@ -18,3 +18,5 @@ mod reload;
 mod reload_edges;
 mod reload_load;
 mod run;
+mod why;
+mod why_agrees;

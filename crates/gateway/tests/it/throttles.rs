@@ -217,3 +217,37 @@ async fn a_request_that_finds_no_place_takes_no_token() {
     assert_eq!(first.get("/").await.status, 204);
     assert_eq!(first.get("/").await.status, 429);
 }
+
+#[tokio::test]
+async fn a_client_that_spends_its_own_limit_leaves_the_others_theirs() {
+    let origin = Origin::start(Script::ok("")).await;
+    let setup = Setup::to(&origin).entry(r#"from = ["127.0.0.0/30"]"#);
+    let own = |burst: u32| {
+        setup.clone().route(&format!(r#"throttle = {{ rate = "1/h", burst = {burst}, by = "client" }}"#)).text()
+    };
+    let mut gateway = TestGateway::start(&own(2)).await;
+    let mut spent = Raw::connect_from([127, 0, 0, 1].into(), gateway.address()).await;
+    for status in [200, 200, 429, 429] {
+        assert_eq!(spent.get("/").await.status, status);
+    }
+    let mut again = Raw::connect_from([127, 0, 0, 1].into(), gateway.address()).await;
+    let refused = again.get("/").await;
+    assert_eq!((refused.status, &*refused.text()), (429, r#"{"message":"Too Many Requests"}"#));
+    let retry: u64 = refused.header("retry-after").expect("a time").parse().expect("whole seconds");
+    assert!((3500..=3600).contains(&retry), "{retry}");
+    assert_eq!(refused.header("ratelimit-policy"), Some("\"default\";q=2;w=7200"));
+
+    let mut other = Raw::connect_from([127, 0, 0, 2].into(), gateway.address()).await;
+    assert_eq!(other.get("/").await.status, 200);
+    let mut stranger = Raw::connect_from([127, 0, 0, 9].into(), gateway.address()).await;
+    for _ in 0..5 {
+        assert_eq!(stranger.get("/").await.status, 403);
+    }
+    // A wider limit is no fresh one.
+    gateway.apply(&own(3)).await.expect("it can be served");
+    for (client, statuses) in [(&mut spent, [200, 429, 429]), (&mut other, [200, 200, 429])] {
+        for status in statuses {
+            assert_eq!(client.get("/").await.status, status);
+        }
+    }
+}

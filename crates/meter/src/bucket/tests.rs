@@ -30,6 +30,19 @@ fn a_full_bucket_admits_its_burst_at_once_and_no_more() {
 }
 
 #[test]
+fn what_is_left_is_what_can_be_taken() {
+    let bucket = Bucket::new(per_second(1, 3));
+    assert_eq!(bucket.left(Nanos(0)), 3);
+    bucket.take(Nanos(0)).unwrap();
+    bucket.take(Nanos(0)).unwrap();
+    assert_eq!((bucket.left(Nanos(0)), bucket.left(Nanos(SECOND - 1)), bucket.left(Nanos(SECOND))), (1, 1, 2));
+    assert_eq!(drain(&bucket, Nanos(SECOND)), 2);
+    assert_eq!(bucket.left(Nanos(SECOND)), 0);
+    let wider = bucket.under(per_second(1, 10), Nanos(SECOND));
+    assert_eq!((bucket.left(Nanos(SECOND)), wider.left(Nanos(SECOND))), (7, 7));
+}
+
+#[test]
 fn a_token_is_back_after_one_interval_and_the_refusal_says_when() {
     let bucket = Bucket::new(per_second(1, 1));
     assert_eq!(bucket.take(Nanos(0)), Ok(()));

@@ -1,0 +1,265 @@
+//! Why: what would become of a request, told by what decides it.
+//!
+//! A gateway is compiled as for serving, without its sockets, and asked once. The functions that read, route and admit
+//! requests are those of the pipeline, and tell what they decide ([`Trace`]); nothing is worked out a second time. What
+//! they tell is then read against the [`Model`], which knows where each rule was written (`explain/told.rs`). If what
+//! was decided and what was written ever disagree, that is said instead of an explanation.
+//!
+//! [`Trace`]: crate::trace::Trace
+
+mod told;
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use gatepost_config::Place;
+use gatepost_config::model::Model;
+use gatepost_net::Peer;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, Method, StatusCode, Uri};
+use ipnet::IpNet;
+use thiserror::Error;
+
+use crate::admission::{Meters, Permit, admit};
+use crate::clock::Clock;
+use crate::compile::Lasting;
+use crate::explain::told::Teller;
+use crate::host::host_name;
+use crate::rejection::{Reason, Rejection};
+use crate::request::Facts;
+use crate::snapshot::{ListenKey, Listener, Snapshot};
+use crate::stats::Stats;
+use crate::trace::Note;
+
+/// Says what would become of a request and why, if it were the first one that a gateway with this configuration gets:
+/// every meter full, nothing under way. A body counts as its declared length.
+///
+/// # Errors
+/// There is no such listener; or the gateway contradicts its own configuration, which would be a mistake in it.
+pub fn explain(model: &Model, inquiry: &Inquiry<'_>) -> Result<Explanation, ExplainError> {
+    let known = model.listeners.iter().find(|listener| *listener.name == *inquiry.listener);
+    let listener = known.ok_or_else(|| ExplainError::NoListener(inquiry.listener.to_owned()))?;
+    let clock = Clock::start();
+    let snapshot = Snapshot::compile(model, None, &mut Lasting::for_one_client(), &Stats::default(), clock.now());
+    let compiled = ListenKey::of(listener).next().and_then(|key| snapshot.listeners.get(&key));
+    let compiled = compiled.ok_or_else(|| ExplainError::contradiction("the listener is not among the compiled"))?;
+    let mut notes = Vec::new();
+    let peer = Peer { socket: inquiry.from, proxied: None };
+    let client = compiled.client(peer, &inquiry.headers, &mut notes).address;
+    let outcome = judge(client, inquiry, compiled, clock, &mut notes);
+    Teller { model, listener, client }.tell(notes, outcome)
+}
+
+/// A request as a client would send it, up to the end of its head.
+#[derive(Debug, Clone)]
+pub struct Inquiry<'i> {
+    /// The peer of the connection.
+    pub from: IpAddr,
+    /// The name of the listener that it comes in on.
+    pub listener: &'i str,
+    /// The method.
+    pub method: Method,
+    /// The path with its query, as the request line has it.
+    pub target: &'i str,
+    /// The headers, `Host` among them.
+    pub headers: HeaderMap,
+}
+
+/// What would become of a request, step by step.
+#[derive(Debug, Clone)]
+pub struct Explanation {
+    /// What was asked, in the order in which it was, up to the refusal.
+    pub steps: Vec<Step>,
+    /// What came of it.
+    pub verdict: Verdict,
+}
+
+/// One question that a request passed, or was refused by.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// What was asked.
+    pub check: Check,
+    /// Whether it passed.
+    pub passed: bool,
+    /// What was found, in words for people.
+    pub text: String,
+    /// What was written that made it so. None where it follows from no rule.
+    pub rules: Vec<Rule>,
+}
+
+/// What is asked about a request. A closed list with stable names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// Where it comes in.
+    Listener,
+    /// Who the client is: a step for each sender on the way to it, the last one is the client.
+    Client,
+    /// Whether the head can be read in one way only.
+    Request,
+    /// Which API answers.
+    Api,
+    /// Which route matches.
+    Route,
+    /// Whether everyone may enter.
+    Open,
+    /// Whether `from` lists the client.
+    From,
+    /// Whether `except` takes it out again.
+    Except,
+    /// Whether the body is short enough.
+    MaxBody,
+    /// Whether there is room among those under way.
+    Parallel,
+    /// Whether a bucket has a token.
+    Throttle,
+    /// That it is sent to a backend.
+    Forward,
+    /// That it is answered here.
+    Respond,
+    /// That the client is sent elsewhere.
+    Redirect,
+}
+
+/// Something that was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// What it is called: a key of the configuration, a name, or an address as it counts.
+    pub name: String,
+    /// Of an address set, the narrowest of its networks that holds the client.
+    pub network: Option<IpNet>,
+    /// Where it was written.
+    pub place: Place,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone)]
+pub enum Verdict {
+    /// It is not refused, and what the last step says happens.
+    Admitted,
+    /// It does not.
+    Refused {
+        /// The status that the client sees.
+        status: StatusCode,
+        /// The headers that the client sees besides those of every answer and `x-gatepost-decision`.
+        headers: HeaderMap,
+        /// The body that the client sees.
+        body: Bytes,
+        /// Why, as the access log has it.
+        reason: Reason,
+        /// What the reason leaves open, as the access log has it.
+        detail: Option<String>,
+    },
+}
+
+/// Why there is no explanation.
+#[derive(Debug, Error)]
+pub enum ExplainError {
+    /// The inquiry names a listener that is not there.
+    #[error("there is no listener `{0}`")]
+    NoListener(String),
+    /// What was decided is not what was written.
+    #[error("this is a mistake in gatepost, please report it: {0}")]
+    Contradiction(String),
+}
+
+impl Explanation {
+    /// The rules that the verdict rests on: without them it would be another. None for a request that cannot be read,
+    /// and none where no rule matches.
+    #[must_use]
+    pub fn decided_by(&self) -> Vec<&Rule> {
+        let lets_in = |step: &&Step| matches!(step.check, Check::Open | Check::From);
+        let decisive: Vec<&Step> = match self.verdict {
+            // A listener that sends everyone elsewhere asks nobody in.
+            Verdict::Admitted => self.steps.iter().find(lets_in).or(self.steps.last()).into_iter().collect(),
+            Verdict::Refused { .. } => self.steps.iter().filter(|step| !step.passed).collect(),
+        };
+        decisive.into_iter().flat_map(|step| &step.rules).collect()
+    }
+}
+
+impl Check {
+    /// Its stable name; where it is about one key of the configuration, that.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Listener => "listener",
+            Self::Client => "client",
+            Self::Request => "request",
+            Self::Api => "api",
+            Self::Route => "route",
+            Self::Open => "open",
+            Self::From => "from",
+            Self::Except => "except",
+            Self::MaxBody => "max_body",
+            Self::Parallel => "parallel",
+            Self::Throttle => "throttle",
+            Self::Forward => "forward",
+            Self::Respond => "respond",
+            Self::Redirect => "redirect",
+        }
+    }
+}
+
+impl ExplainError {
+    fn contradiction(what: impl Into<String>) -> Self {
+        Self::Contradiction(what.into())
+    }
+}
+
+/// Why a request was not admitted.
+#[derive(Debug)]
+enum Refusal {
+    /// It is no HTTP: the connection answers with an empty 400 before anything else sees it.
+    Unreadable(&'static str),
+    Rejected(Rejection),
+}
+
+impl From<Rejection> for Refusal {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}
+
+/// The way of a request up to its permit, as in `pipeline.rs`. It needs none where the listener only sends it elsewhere.
+fn judge(
+    client: IpAddr,
+    inquiry: &Inquiry<'_>,
+    listener: &Listener,
+    clock: Clock,
+    notes: &mut Vec<Note>,
+) -> Result<Option<Permit>, Refusal> {
+    let Inquiry { method, target, headers, .. } = inquiry;
+    let uri: Uri = target.parse().map_err(|_| Refusal::Unreadable("the path is not one that HTTP can carry"))?;
+    let length = body_length(headers)?;
+    let facts = Facts::read(client, method, &uri, headers, length, host_name, notes).map_err(Rejection::Malformed)?;
+    if let Some(status) = listener.redirect {
+        notes.push(Note::ToHttps(status));
+        return Ok(None);
+    }
+    let route = listener.route(&facts, notes)?;
+    Ok(Some(admit(&facts, route, Meters::Live(clock), notes)?))
+}
+
+/// The length of the body as hyper finds it (RFC 9112, 6.3): a transfer coding hides it; without either there is none.
+fn body_length(headers: &HeaderMap) -> Result<Option<u64>, Refusal> {
+    const BAD_CODING: Refusal = Refusal::Unreadable("`Transfer-Encoding` does not end with `chunked`");
+    const BAD_LENGTH: Refusal = Refusal::Unreadable("`Content-Length` is not one number");
+    if let Some(codings) = headers.get_all(TRANSFER_ENCODING).iter().next_back() {
+        let last = codings.as_bytes().rsplit(|byte| *byte == b',').next().unwrap_or_default();
+        let chunked = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
+        return if chunked { Ok(None) } else { Err(BAD_CODING) };
+    }
+    let mut told = None;
+    for value in headers.get_all(CONTENT_LENGTH) {
+        let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        let length: u64 = digits.and_then(|digits| digits.parse().ok()).ok_or(BAD_LENGTH)?;
+        if told.is_some_and(|earlier| earlier != length) {
+            return Err(BAD_LENGTH);
+        }
+        told = Some(length);
+    }
+    Ok(Some(told.unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests;
