@@ -5,9 +5,10 @@ use gatepost_config::model::{Api, Example, Expect, HostPattern, Model, Route};
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Uri};
 
-use crate::admission::{Meters, admit};
+use crate::admission::Meters;
 use crate::clock::Clock;
 use crate::compile::Lasting;
+use crate::decision::Decision;
 use crate::host::host_name;
 use crate::rejection::Rejection;
 use crate::request::Facts;
@@ -67,13 +68,13 @@ fn judge(example: &Example, api: &Api, route: &Route, listener: &Listener) -> Ou
         Ok(facts) => facts,
         Err(malformed) => return Outcome::Refused(Rejection::Malformed(malformed)),
     };
-    match listener.route(&facts, &mut NoTrace) {
-        Ok(found) if found.key != route.key || found.api.id != api.id => Outcome::Elsewhere(found.key.to_string()),
-        Ok(found) => match admit(&facts, found, Meters::Full, &mut NoTrace) {
-            Ok(_) => Outcome::Admitted,
-            Err(rejection) => Outcome::Refused(rejection),
-        },
-        Err(rejection) => Outcome::Refused(rejection),
+    let Decision { route: found, outcome } = listener.decide(&facts, true, Meters::Full, &mut NoTrace);
+    match (found, outcome) {
+        (Some(found), _) if found.key != route.key || found.api.id != api.id => {
+            Outcome::Elsewhere(found.key.to_string())
+        }
+        (_, Ok(_)) => Outcome::Admitted,
+        (_, Err(rejection)) => Outcome::Refused(rejection),
     }
 }
 

@@ -20,9 +20,10 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 use ipnet::IpNet;
 use thiserror::Error;
 
-use crate::admission::{Meters, Permit, admit};
+use crate::admission::Meters;
 use crate::clock::Clock;
 use crate::compile::Lasting;
+use crate::decision::Outcome;
 use crate::explain::told::Teller;
 use crate::host::host_name;
 use crate::rejection::{Reason, Rejection};
@@ -220,24 +221,19 @@ impl From<Rejection> for Refusal {
     }
 }
 
-/// The way of a request up to its permit, as in `pipeline.rs`. It needs none where the listener only sends it elsewhere.
+/// What is decided about the request, by what decides about all of them. TLS is taken to be as it should.
 fn judge(
     client: IpAddr,
     inquiry: &Inquiry<'_>,
     listener: &Listener,
     clock: Clock,
     notes: &mut Vec<Note>,
-) -> Result<Option<Permit>, Refusal> {
+) -> Result<Outcome, Refusal> {
     let Inquiry { method, target, headers, .. } = inquiry;
     let uri: Uri = target.parse().map_err(|_| Refusal::Unreadable("the path is not one that HTTP can carry"))?;
     let length = body_length(headers)?;
     let facts = Facts::read(client, method, &uri, headers, length, host_name, notes).map_err(Rejection::Malformed)?;
-    if let Some(status) = listener.redirect {
-        notes.push(Note::ToHttps(status));
-        return Ok(None);
-    }
-    let route = listener.route(&facts, notes)?;
-    Ok(Some(admit(&facts, route, Meters::Live(clock), notes)?))
+    Ok(listener.decide(&facts, true, Meters::Live(clock), notes).outcome?)
 }
 
 /// The length of the body as hyper finds it (RFC 9112, 6.3): a transfer coding hides it; without either there is none.

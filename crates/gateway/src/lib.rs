@@ -20,6 +20,7 @@ mod certificates;
 mod clock;
 mod compile;
 mod connection;
+mod decision;
 mod examples;
 mod explain;
 mod forward;

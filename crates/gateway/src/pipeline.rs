@@ -23,9 +23,10 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 
-use crate::admission::{Meters, Permit, admit};
+use crate::admission::{Meters, Permit};
 use crate::body::{Answering, Exchange, RequestBody, ResponseBody, SharedBody};
 use crate::connection::Tunnel;
+use crate::decision::{Decision, Outcome};
 use crate::forward::{Backend, Forwarded, forward};
 use crate::record::{ClientFrom, Record, cut};
 use crate::rejection::{BadUpstream, Rejection};
@@ -96,7 +97,7 @@ fn begin(stream: Stream, parts: &Parts, body: Option<Rc<SharedBody>>) -> Exchang
     Exchange::begin(stream, Box::new(record), body)
 }
 
-/// Finds the route and asks for admission. Takes from no meter before everything else has been passed.
+/// Reads the head and asks for a decision.
 fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<Judged, Rejection> {
     let connection = Rc::clone(&exchange.stream.connection);
     let Parts { method, uri, headers, .. } = parts;
@@ -115,22 +116,20 @@ fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<J
         }
     };
     exchange.note(|record| record.name(Arc::clone(&facts.host), &facts.path));
-    if !connection.serves_host() {
-        return Err(Rejection::Misdirected);
-    }
 
-    if let Some(status) = listener.redirect {
-        let response = to_https(status, &facts, uri)?;
-        exchange.note(|record| record.admitted = true);
-        return Ok(Judged::Elsewhere(response));
+    let meters = Meters::Live(connection.worker.shared.clock);
+    let Decision { route, outcome } = listener.decide(&facts, connection.serves_host(), meters, &mut NoTrace);
+    exchange.note(|record| {
+        record.route = route.cloned();
+        record.admitted = outcome.is_ok();
+    });
+    match outcome? {
+        Outcome::Admitted(permit) => {
+            let below = BelowBase::of(permit.route(), &facts.path, uri);
+            Ok(Judged::Admitted(permit, below))
+        }
+        Outcome::ToHttps(status) => to_https(status, &facts, uri).map(Judged::Elsewhere),
     }
-    let route = listener.route(&facts, &mut NoTrace)?;
-    exchange.note(|record| record.route = Some(Arc::clone(route)));
-
-    let permit = admit(&facts, route, Meters::Live(connection.worker.shared.clock), &mut NoTrace)?;
-    exchange.note(|record| record.admitted = true);
-    let below = BelowBase::of(route, &facts.path, uri);
-    Ok(Judged::Admitted(permit, below))
 }
 
 /// Who sends the request: on most listeners whoever the connection is with.

@@ -12,8 +12,8 @@ use gatepost_net::{HopSource, Stop};
 use http::{HeaderMap, StatusCode};
 use ipnet::IpNet;
 
-use crate::admission::Permit;
 use crate::compile::host_text;
+use crate::decision::Outcome;
 use crate::explain::{Check, ExplainError, Explanation, Refusal, Rule, Step, Verdict};
 use crate::rejection::Reason;
 use crate::snapshot::{HostMatch, Route};
@@ -38,7 +38,7 @@ impl<'m> Teller<'m> {
     pub(super) fn tell(
         &self,
         notes: Vec<Note>,
-        outcome: Result<Option<Permit>, Refusal>,
+        outcome: Result<Outcome, Refusal>,
     ) -> Result<Explanation, ExplainError> {
         let listener = Rule::new(&*self.listener.name, &self.listener.place);
         let mut steps = vec![Step::pass(Check::Listener, &*self.listener.name).by(vec![listener])];
@@ -50,12 +50,12 @@ impl<'m> Teller<'m> {
             self.take(note, written, &mut steps)?;
         }
         let verdict = match outcome {
-            Ok(permit) => {
-                if let Some(permit) = permit {
-                    steps.push(action(self.written(permit.route())?.route));
-                }
+            Ok(Outcome::Admitted(permit)) => {
+                steps.push(action(self.written(permit.route())?.route));
                 Verdict::Admitted
             }
+            // Its step says so already.
+            Ok(Outcome::ToHttps(_)) => Verdict::Admitted,
             Err(Refusal::Unreadable(why)) => {
                 steps.push(Step::refuse(Check::Request, why));
                 unreadable(why)

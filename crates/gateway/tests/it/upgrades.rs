@@ -19,15 +19,15 @@ const AGREED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n
 struct Agreeing {
     address: SocketAddr,
     /// The heads of the handshakes that came.
-    heads: tokio::sync::mpsc::UnboundedReceiver<String>,
+    heads: tokio::sync::mpsc::Receiver<String>,
 }
 
 impl Agreeing {
     async fn start(answer: impl Into<String>) -> Self {
         let answer = answer.into();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (told, heads) = tokio::sync::mpsc::unbounded_channel();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a listening socket");
+        let (told, heads) = tokio::sync::mpsc::channel(64);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(echo_twice(stream, answer.clone(), told.clone()));
@@ -41,14 +41,16 @@ impl Agreeing {
     }
 }
 
-async fn echo_twice(mut stream: TcpStream, answer: String, told: tokio::sync::mpsc::UnboundedSender<String>) {
+async fn echo_twice(mut stream: TcpStream, answer: String, told: tokio::sync::mpsc::Sender<String>) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let Ok(byte) = stream.read_u8().await else { return };
         head.push(byte);
     }
-    let _ = told.send(String::from_utf8(head).unwrap().to_lowercase());
-    stream.write_all(answer.as_bytes()).await.unwrap();
+    let _ = told.try_send(String::from_utf8_lossy(&head).to_lowercase());
+    if stream.write_all(answer.as_bytes()).await.is_err() {
+        return;
+    }
     let mut buffer = [0; 1024];
     while let Ok(count @ 1..) = stream.read(&mut buffer).await {
         let twice = buffer[..count].repeat(2);
