@@ -1,9 +1,9 @@
 //! For tests only: gateways, scripted origins and raw clients on loopback.
 //!
 //! Nothing here imitates the gateway or leaves a socket out: a [`TestGateway`] is a whole gateway, an [`Origin`] a TCP
-//! server that follows a [`Script`] byte by byte, a [`Raw`] a client that sends exactly what it is given, a [`Process`]
-//! the real program, and an [`Authority`] issues real certificates. Ports are chosen by the kernel. Whatever waits does
-//! so for a condition, with a deadline, and panics with what it saw instead.
+//! server that follows a [`Script`] byte by byte, a [`Raw`] a client that sends exactly what it is given, a [`TlsClient`]
+//! one inside TLS, a [`Process`] the real program, and an [`Authority`] issues real certificates. Ports are chosen by the
+//! kernel. Whatever waits does so for a condition, with a deadline, and panics with what it saw instead.
 
 #![forbid(unsafe_code)]
 
@@ -13,6 +13,7 @@ mod gateway;
 mod origin;
 mod process;
 mod raw;
+mod tls_client;
 
 pub use authority::{Authority, Issued};
 pub use eventually::{PATIENCE, eventually};
@@ -21,3 +22,4 @@ pub use origin::{Origin, Received, Script, pattern};
 pub use process::Process;
 pub use raw::{Raw, Response};
 pub use serde_json::Value as Json;
+pub use tls_client::{Secured, TlsClient};
