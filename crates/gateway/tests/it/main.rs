@@ -4,8 +4,10 @@
 //! on ports that the kernel chooses; none depends on another.
 
 mod admission;
+mod client_address;
 mod deadlines;
 mod drain;
+mod https_redirect;
 mod limits;
 mod max_body;
 mod one_form;
