@@ -17,3 +17,4 @@ mod reload;
 mod reload_edges;
 mod reload_load;
 mod run;
+mod tls;

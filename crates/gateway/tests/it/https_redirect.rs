@@ -129,6 +129,7 @@ async fn a_request_that_is_not_understood_is_400_and_goes_nowhere() {
         "GET /../a HTTP/1.1\nhost: a\n\n",
         "GET /%2e%2e/a HTTP/1.1\nhost: a\n\n",
         "GET /a\\b HTTP/1.1\nhost: a\n\n",
+        "OPTIONS * HTTP/1.1\nhost: a\n\n",
         "CONNECT a:443 HTTP/1.1\nhost: a:443\n\n",
         "POST / HTTP/1.1\nhost: a\ntransfer-encoding: gzip, chunked\n\n0\n\n",
     ] {
