@@ -118,10 +118,8 @@ impl TlsClient {
     /// The alert that ended a handshake, if one did: `UnrecognisedName`, say.
     #[must_use]
     pub fn alert_in(error: &io::Error) -> Option<String> {
-        match error.get_ref()?.downcast_ref()? {
-            rustls::Error::AlertReceived(alert) => Some(format!("{alert:?}")),
-            _ => None,
-        }
+        let rustls::Error::AlertReceived(alert) = error.get_ref()?.downcast_ref()? else { return None };
+        Some(format!("{alert:?}"))
     }
 }
 

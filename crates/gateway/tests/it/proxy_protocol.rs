@@ -21,13 +21,13 @@ const V2_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// A header of version 2: version and command, family and transport, and what follows them.
 fn v2(command: u8, family: u8, block: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(block.len()).unwrap().to_be_bytes();
+    let length = u16::try_from(block.len()).expect("a length that fits").to_be_bytes();
     [V2_SIGNATURE, &[command, family], &length, block].concat()
 }
 
 /// The addresses and ports of a connection from `source`.
 fn addresses(source: &str) -> Vec<u8> {
-    let (source, destination) = match source.parse().unwrap() {
+    let (source, destination) = match source.parse().expect("an address") {
         IpAddr::V4(source) => (source.octets().to_vec(), vec![198, 51, 100, 1]),
         IpAddr::V6(source) => (source.octets().to_vec(), vec![0x20; 16]),
     };
@@ -137,10 +137,10 @@ impl Site {
 }
 
 async fn connect(source: IpAddr, to: SocketAddr) -> TcpStream {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(SocketAddr::new(source, 0)).unwrap();
-    let stream = socket.connect(to).await.unwrap();
-    stream.set_nodelay(true).unwrap();
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(SocketAddr::new(source, 0)).expect("an address of this machine");
+    let stream = socket.connect(to).await.expect("somebody listens");
+    stream.set_nodelay(true).expect("a connected socket");
     stream
 }
 
@@ -341,4 +341,19 @@ async fn a_failed_handshake_is_logged_with_the_address_in_the_header() {
     client.secure(stream, "other.test").await.expect_err("no certificate");
     let line = refusal(&site.gateway, "tls_handshake").await;
     assert_eq!((&line["client"], &line["client_from"]), (&"192.0.2.7".into(), &"proxy".into()), "{line}");
+}
+
+#[tokio::test]
+async fn a_proxy_that_keeps_connections_ready_does_not_hold_up_a_stop() {
+    for secure in [false, true] {
+        let site = Site::start("required", secure).await;
+        let mut ready = Raw::connect_from(PROXY, site.gateway.address()).await;
+        ready.send(V1).await;
+        let open = "gatepost_connections{listener=\"default\"} 1";
+        eventually(SOON, || site.gateway.metrics().contains(open)).await;
+        let started = Instant::now();
+        site.gateway.stop(Duration::from_secs(30)).await;
+        ready.expect_close(SOON).await;
+        assert!(started.elapsed() < Duration::from_secs(5), "it waited for nothing: {:?}", started.elapsed());
+    }
 }

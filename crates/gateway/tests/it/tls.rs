@@ -83,6 +83,7 @@ impl Http2 {
     }
 
     /// Asks, and reads the whole answer.
+    #[expect(clippy::disallowed_methods, reason = "the answers of a test are as long as it makes them")]
     pub(crate) async fn ask(&mut self, request: Request<Full<Bytes>>) -> Response<Bytes> {
         let asked = async {
             self.0.ready().await.expect("an open connection");

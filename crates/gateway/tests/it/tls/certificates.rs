@@ -62,8 +62,8 @@ async fn over_http2_too_a_request_for_another_domain_is_421() {
     }
     // Two at once, on one connection.
     let mut second = client.clone();
-    let (wrong, right) = (format!("https://other.test/"), format!("https://{HOST}/"));
-    let (wrong, right) = tokio::join!(client.get(&wrong), second.get(&right));
+    let right = format!("https://{HOST}/");
+    let (wrong, right) = tokio::join!(client.get("https://other.test/"), second.get(&right));
     assert_eq!((wrong.status().as_u16(), right.status().as_u16()), (421, 200));
     refusal(&gateway, "misdirected").await;
 }

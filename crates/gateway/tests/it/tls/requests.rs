@@ -146,6 +146,24 @@ async fn a_backend_that_drips_is_cut_at_its_timeout() {
 }
 
 #[tokio::test]
+async fn an_answer_that_was_cut_cannot_be_taken_for_whole() {
+    let half = Script::send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n");
+    for (script, ended) in [(half.clone().then_hang(), "deadline"), (half.then_close(), "upstream")] {
+        let certificates = Certificates::new();
+        let origin = Origin::start(script).await;
+        let gateway = certificates.secure(Setup::to(&origin).forward(r#"timeout = "1s""#)).start().await;
+        let mut client = certificates.connect(&gateway).await;
+        // Of HTTP/1.0: its body ends with the connection, so only TLS can tell.
+        client.send("GET / HTTP/1.0\r\nhost: gateway.test\r\n\r\n").await;
+        assert_eq!(client.response_head().await.header("transfer-encoding"), None);
+        assert_eq!(client.read(4).await.expect("what came in time"), b"half");
+        let error = client.read(1).await.expect_err("not the end");
+        assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof, "{ended}");
+        ending(&gateway, ended).await;
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_stops_reading_is_cut_and_frees_the_backend() {
     let script = Script::send("HTTP/1.1 200 OK\r\ncontent-length: 500000000\r\n\r\n").then_flood(500_000_000);
     for (forward, limits, ended) in
