@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gatepost_net::HopSource;
+use gatepost_net::{BelievedHeader, HopSource};
 use http::header::{CONNECTION, EXPECT, HOST, HeaderName, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
@@ -31,7 +31,7 @@ use crate::forward::{Backend, Forwarded, forward};
 use crate::record::{ClientFrom, Record, cut};
 use crate::rejection::{BadUpstream, Rejection};
 use crate::request::Facts;
-use crate::snapshot::{Action, Listener, Redirect, Respond, Route, below_base};
+use crate::snapshot::{Action, Behind, Listener, Redirect, Respond, Route, below_base};
 use crate::stream::Stream;
 use crate::trace::NoTrace;
 
@@ -137,14 +137,16 @@ fn find_client(listener: &Listener, headers: &HeaderMap, exchange: &mut Exchange
     let connection = Rc::clone(&exchange.stream.connection);
     let client = listener.client(connection.peer, headers, &mut NoTrace);
     exchange.client = client.address;
-    if let Some(behind) = &listener.behind {
-        exchange.believed = behind.header_believed(connection.peer);
+    let behind = listener.behind.as_ref();
+    exchange.believed = behind.map_or(BelievedHeader::Off, |behind| behind.header_believed(connection.peer));
+    // A PROXY header may have been believed before a reload, and be no longer.
+    if behind.is_some() || connection.peer.proxied.is_some() {
         exchange.note(|record| {
             record.client = connection.text_of(client.address);
             record.client_from = match client.decided_by {
                 HopSource::Socket => ClientFrom::Socket,
                 HopSource::ProxyHeader => ClientFrom::ProxyHeader,
-                HopSource::Header { hop } => ClientFrom::Header(behind.header_label(), hop),
+                HopSource::Header { hop } => ClientFrom::Header(behind.map_or("off", Behind::header_label), hop),
             };
         });
     }

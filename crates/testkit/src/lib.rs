@@ -2,10 +2,10 @@
 //!
 //! Nothing here imitates the gateway or leaves a socket out: a [`TestGateway`] is a whole gateway, an [`Origin`] a TCP
 //! server that follows a [`Script`] byte by byte, an [`Http2Origin`] one that speaks HTTP/2, a [`TlsFront`] makes either
-//! private, a [`NameServer`] is a DNS server, a [`Raw`] a client that sends exactly what it is given, a [`Process`] the
-//! real program, and an [`Authority`] issues real certificates. Ports are chosen by the kernel. What would leave
-//! loopback happens in a [`Namespace`]. Whatever waits does so for a condition, with a
-//! deadline, and panics with what it saw instead.
+//! private, a [`NameServer`] is a DNS server, a [`Raw`] a client that sends exactly what it is given, a [`TlsClient`] one
+//! inside TLS, a [`Process`] the real program, and an [`Authority`] issues real certificates. Ports are chosen by the
+//! kernel. What would leave loopback happens in a [`Namespace`]. Whatever waits does so for a condition, with a deadline,
+//! and panics with what it saw instead.
 
 #![forbid(unsafe_code)]
 
@@ -18,6 +18,7 @@ mod namespace;
 mod origin;
 mod process;
 mod raw;
+mod tls_client;
 mod tls_front;
 
 pub use authority::{Authority, Issued};
@@ -30,4 +31,5 @@ pub use origin::{Origin, Received, Script, pattern};
 pub use process::Process;
 pub use raw::{Raw, Response};
 pub use serde_json::Value as Json;
+pub use tls_client::{Secured, TlsClient};
 pub use tls_front::TlsFront;

@@ -121,9 +121,9 @@ impl Process {
         }
     }
 
-    /// Where its first listener is, once it says so.
+    /// Where its first listener is, once it says so; in the clear or not.
     pub async fn address(&mut self) -> SocketAddr {
-        let line = self.wait_for_line("listening on http://", PATIENCE).await;
+        let line = self.wait_for_line("listening on http", PATIENCE).await;
         address_in(&line)
     }
 
@@ -132,7 +132,7 @@ impl Process {
         // The line names the listener behind the address, so both are looked for.
         let end = Instant::now() + PATIENCE;
         loop {
-            let line = self.wait_for_line("listening on http://", PATIENCE).await;
+            let line = self.wait_for_line("listening on http", PATIENCE).await;
             let named = format!("({name})");
             let of_it = self.stderr().into_iter().find(|line| line.contains("listening on") && line.contains(&named));
             if let Some(line) = of_it {
@@ -233,7 +233,7 @@ fn copy(lines: &Lines) -> Vec<String> {
 }
 
 fn address_in(line: &str) -> SocketAddr {
-    let (_, rest) = line.split_once("http://").expect("an http address");
+    let (_, rest) = line.split_once("://").expect("a URL");
     let text = rest.split_whitespace().next().unwrap_or_default().trim_end_matches('/');
     text.parse().unwrap_or_else(|error| panic!("{text:?} is no address: {error}"))
 }

@@ -1,21 +1,27 @@
+use std::fmt::Debug;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::Location;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::eventually::PATIENCE;
 
-/// A client's socket: sends exactly the bytes it is given and reads what comes.
+/// A client's socket, or what is spoken inside TLS on one: sends exactly the bytes it is given and reads what comes.
 #[derive(Debug)]
 pub struct Raw {
-    writer: OwnedWriteHalf,
+    local_address: SocketAddr,
+    writer: WriteHalf<Box<dyn Stream>>,
     incoming: Incoming,
 }
+
+/// Anything that bytes go through.
+trait Stream: AsyncRead + AsyncWrite + Debug + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Debug + Send + Unpin> Stream for S {}
 
 /// An answer, as it came.
 #[derive(Debug, Clone)]
@@ -36,7 +42,7 @@ pub struct Response {
 
 #[derive(Debug)]
 struct Incoming {
-    half: OwnedReadHalf,
+    half: ReadHalf<Box<dyn Stream>>,
     /// Read, but not taken yet.
     buffer: Vec<u8>,
 }
@@ -80,14 +86,23 @@ impl Raw {
 
     fn of(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("a connected socket");
-        let (half, writer) = stream.into_split();
-        Self { writer, incoming: Incoming { half, buffer: Vec::new() } }
+        let local_address = stream.local_addr().expect("a connected socket");
+        Self::over(stream, local_address)
+    }
+
+    /// Sends and reads through `stream`, say one inside TLS, of a client with this address.
+    pub fn over(
+        stream: impl AsyncRead + AsyncWrite + Debug + Send + Unpin + 'static,
+        local_address: SocketAddr,
+    ) -> Self {
+        let (half, writer) = split(Box::new(stream) as Box<dyn Stream>);
+        Self { local_address, writer, incoming: Incoming { half, buffer: Vec::new() } }
     }
 
     /// The client's own address.
     #[must_use]
     pub fn local_address(&self) -> SocketAddr {
-        self.writer.local_addr().expect("a connected socket")
+        self.local_address
     }
 
     /// Sends all of `bytes`.
@@ -103,7 +118,7 @@ impl Raw {
     /// # Errors
     /// It does not.
     pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-        timeout(PATIENCE, self.writer.write_all(bytes.as_ref())).await?
+        timeout(PATIENCE, write(&mut self.writer, bytes.as_ref())).await?
     }
 
     /// Sends `bytes` in pieces of `size`, with a pause after each.
@@ -113,6 +128,7 @@ impl Raw {
     pub async fn send_slowly(&mut self, bytes: impl AsRef<[u8]>, size: usize, pause: Duration) -> io::Result<()> {
         for piece in bytes.as_ref().chunks(size) {
             self.writer.write_all(piece).await?;
+            self.writer.flush().await?;
             sleep(pause).await;
         }
         Ok(())
@@ -157,8 +173,8 @@ impl Raw {
     /// # Panics
     /// There is no whole answer.
     pub async fn send_while_reading(&mut self, bytes: impl AsRef<[u8]>) -> Response {
-        let Self { writer, incoming } = self;
-        let (_, response) = tokio::join!(timeout(PATIENCE, writer.write_all(bytes.as_ref())), incoming.response(true));
+        let Self { writer, incoming, .. } = self;
+        let (_, response) = tokio::join!(timeout(PATIENCE, write(writer, bytes.as_ref())), incoming.response(true));
         response.unwrap_or_else(|error| panic!("no answer: {error}"))
     }
 
@@ -267,6 +283,12 @@ impl Raw {
             }
         }
     }
+}
+
+/// Writes all of it, and lets nothing stay behind in TLS.
+async fn write(writer: &mut WriteHalf<Box<dyn Stream>>, bytes: &[u8]) -> io::Result<()> {
+    writer.write_all(bytes).await?;
+    writer.flush().await
 }
 
 impl Incoming {

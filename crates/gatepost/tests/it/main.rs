@@ -18,5 +18,6 @@ mod reload;
 mod reload_edges;
 mod reload_load;
 mod run;
+mod tls;
 mod why;
 mod why_agrees;

@@ -72,13 +72,8 @@ pub(super) async fn arrive(
     let mut wire = Wire::plain(stream);
     let outcome = match site.known() {
         Some(listener) => {
-            tokio::select! {
-                biased;
-                outcome = timeout_at(deadline, begin(&listener, &mut wire, &mut peer)) => {
-                    outcome.unwrap_or(Err(NotArrived::Late))
-                }
-                () = unwanted(site, membership) => Err(NotArrived::Unwanted),
-            }
+            let beginning = begin(&listener, &mut wire, &mut peer, Departure { site, membership });
+            timeout_at(deadline, beginning).await.unwrap_or(Err(NotArrived::Late))
         }
         None => Err(NotArrived::Unwanted),
     };
@@ -100,13 +95,16 @@ async fn begin(
     listener: &Listener,
     wire: &mut Wire,
     peer: &mut Peer,
+    departure: Departure<'_>,
 ) -> Result<(Protocol, Option<Secured>), NotArrived> {
+    departure.unless_spoken(wire).await?;
     if let Some(behind) = &listener.behind
         && behind.proxy_protocol != ProxyProtocol::Off
     {
         let is_required = behind.proxy_protocol == ProxyProtocol::Required;
         if behind.senders.contain(peer.socket) {
             peer.proxied = proxied(wire, is_required).await?;
+            departure.unless_spoken(wire).await?;
         } else if is_required {
             return Err(NotArrived::NoProxyHeader("the sender is none of those in `behind`"));
         }
@@ -132,10 +130,28 @@ async fn proxied(wire: &mut Wire, is_required: bool) -> Result<Option<std::net::
     }
 }
 
-/// Ends when the site is closing, and whoever had connected has had the time to say something.
-async fn unwanted(site: &Site, membership: &Membership) {
-    site.closing(membership).await;
-    sleep(FRESH_GRACE).await;
+/// The end of a listener, or of the gateway: silent connections do not hold it up.
+#[derive(Clone, Copy)]
+struct Departure<'a> {
+    site: &'a Site,
+    membership: &'a Membership,
+}
+
+impl Departure<'_> {
+    /// Waits for the client to say something more. Who has begun to speak is heard to the end, like a request's head.
+    async fn unless_spoken(self, wire: &mut Wire) -> Result<(), NotArrived> {
+        tokio::select! {
+            biased;
+            spoken = wire.spoken() => Ok(spoken?),
+            () = self.comes() => Err(NotArrived::Unwanted),
+        }
+    }
+
+    /// Ends when the site is closing, and whoever had connected has had the time to say something.
+    async fn comes(self) {
+        self.site.closing(self.membership).await;
+        sleep(FRESH_GRACE).await;
+    }
 }
 
 impl NotArrived {

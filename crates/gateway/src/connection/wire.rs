@@ -55,15 +55,23 @@ impl Wire {
         Self { ahead: BytesMut::new(), has_begun: false, transport: Transport::Plain(Gathering(stream)) }
     }
 
-    /// Makes the handshake.
+    /// Waits until something has come that nobody has read.
+    ///
+    /// # Errors
+    /// The socket failed, or ended before.
+    pub(super) async fn spoken(&mut self) -> io::Result<()> {
+        if self.has_ahead() || poll_fn(|cx| self.poll_ahead(cx)).await? > 0 {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        }
+    }
+
+    /// Makes the handshake. Whoever only connects should not cost one: see [`spoken`](Self::spoken).
     ///
     /// # Errors
     /// It failed; nothing can be said on the wire any more.
     pub(super) async fn secure(&mut self, tls: &ServerTls) -> Result<Secured, NotArrived> {
-        // Whoever only connects costs no handshake, and is nobody's business.
-        if self.ahead.is_empty() && poll_fn(|cx| self.poll_ahead(cx)).await? == 0 {
-            return Err(NotArrived::Io(io::ErrorKind::UnexpectedEof.into()));
-        }
         let Transport::Plain(Gathering(stream)) = std::mem::replace(&mut self.transport, Transport::Closed) else {
             return Err(NotArrived::Io(io::ErrorKind::NotConnected.into()));
         };

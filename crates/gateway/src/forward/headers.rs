@@ -10,6 +10,7 @@ use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Request, Uri};
 
 use crate::body::Exchange;
+use crate::host::host_name;
 use crate::snapshot::{Forward, X_FORWARDED_FOR};
 use crate::stream::Stream;
 use crate::upstream::Target;
@@ -79,14 +80,26 @@ impl Told {
             None => client.clone(),
         };
         headers.insert(X_FORWARDED_FOR, nodes);
+        if let Some(forwarded) = self.forwarded(host, &sender, exchange) {
+            headers.insert(FORWARDED, forwarded);
+        }
         headers.insert(X_FORWARDED_PROTO, self.proto.unwrap_or(HeaderValue::from_static(connection.scheme())));
         if let Some(host) = self.host.or_else(|| host.cloned()) {
             headers.insert(X_FORWARDED_HOST, host);
         }
-        let known = connection.forwarded(if self.forwarded.is_some() { &sender } else { client });
-        if let Some(known) = known {
-            let elements = self.forwarded.map_or_else(|| known.clone(), |told| followed_by(&told, &known));
-            headers.insert(FORWARDED, elements);
+    }
+
+    /// `Forwarded`: what was told in it and then its sender, or the client, in agreement with what the others say.
+    fn forwarded(&self, host: Option<&HeaderValue>, sender: &HeaderValue, exchange: &Exchange) -> Option<HeaderValue> {
+        let connection = &exchange.stream.connection;
+        match self {
+            Self { forwarded: Some(told), .. } => Some(followed_by(told, &connection.forwarded(sender)?)),
+            Self { host: None, proto: None, .. } => connection.forwarded(exchange.client_text()),
+            Self { host: told, proto, .. } => {
+                let told = told.as_ref().filter(|told| host_name(told.as_bytes()).is_ok());
+                let proto = proto.as_ref().and_then(|proto| proto.to_str().ok()).unwrap_or(connection.scheme());
+                Some(forwarded(exchange.client_text(), told.or(host)?.as_bytes(), proto))
+            }
         }
     }
 }

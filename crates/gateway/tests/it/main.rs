@@ -5,17 +5,20 @@
 
 mod admission;
 mod balance;
+mod client_address;
 mod deadlines;
 mod drain;
 mod ejection;
 mod health;
 mod http2_backends;
 mod https_backends;
+mod https_redirect;
 mod limits;
 mod max_body;
 mod names;
 mod one_form;
 mod pools;
+mod proxy_protocol;
 mod reload;
 mod requests;
 mod responses;
@@ -25,4 +28,5 @@ mod security;
 mod setup;
 mod streaming;
 mod throttles;
+mod tls;
 mod upgrades;

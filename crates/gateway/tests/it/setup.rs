@@ -15,6 +15,8 @@ pub(crate) struct Setup {
     to: String,
     entry: String,
     limits: String,
+    listener: String,
+    tables: String,
     forward: String,
     route: String,
 }
@@ -37,6 +39,8 @@ impl Setup {
             to: format!("{urls:?}"),
             entry: "open = true".to_owned(),
             limits: String::new(),
+            listener: String::new(),
+            tables: String::new(),
             forward: String::new(),
             route: String::new(),
         }
@@ -54,6 +58,18 @@ impl Setup {
         self
     }
 
+    /// More lines of the listener.
+    pub(crate) fn listener(mut self, lines: &str) -> Self {
+        lines.clone_into(&mut self.listener);
+        self
+    }
+
+    /// More tables.
+    pub(crate) fn tables(mut self, lines: &str) -> Self {
+        lines.clone_into(&mut self.tables);
+        self
+    }
+
     /// Keys of `forward` besides `to`, each with a comma before it left out: `timeout = "1s", …`.
     pub(crate) fn forward(mut self, keys: &str) -> Self {
         self.forward = format!(", {keys}");
@@ -67,13 +83,16 @@ impl Setup {
     }
 
     pub(crate) fn text(&self) -> String {
-        let Self { to, entry, limits, forward, route } = self;
+        let Self { to, entry, limits, listener, tables, forward, route } = self;
         let limits = if limits.is_empty() { String::new() } else { format!("limits = {{ {limits} }}") };
         format!(
             r#"
             [listen.default]
             addresses = ["127.0.0.1:0"]
             {limits}
+            {listener}
+
+            {tables}
 
             [upstream.app]
             targets = {to}
