@@ -2,7 +2,7 @@
 
 use gatepost_config::model::HostHeader;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
     TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue};
@@ -24,6 +24,7 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 pub(super) fn outgoing(headers: &mut HeaderMap, forward: &Forward, connection: &Connection) {
     let client_host = headers.get(HOST).cloned();
     remove_unwanted(headers, |name| speaks_of_the_client(name) || *name == EXPECT);
+    join_cookies(headers);
     headers.insert(X_FORWARDED_FOR, connection.client_text.clone());
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
     if let Some(forwarded) = connection.forwarded() {
@@ -39,6 +40,18 @@ pub(super) fn outgoing(headers: &mut HeaderMap, forward: &Forward, connection: &
     }
     for (name, value) in &forward.set {
         headers.insert(name.clone(), value.clone());
+    }
+}
+
+/// HTTP/2 clients may send each cookie in a field of its own; HTTP/1.1 has one field (RFC 9113, 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let cookies: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if cookies.len() < 2 {
+        return;
+    }
+    // What is made of header values is one.
+    if let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
     }
 }
 

@@ -6,6 +6,7 @@
 mod admission;
 mod deadlines;
 mod drain;
+mod http2;
 mod limits;
 mod max_body;
 mod one_form;
