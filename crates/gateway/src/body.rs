@@ -297,6 +297,7 @@ impl Body for ResponseBody {
                 let bytes = std::mem::take(bytes);
                 if let Some(exchange) = &mut self.exchange {
                     exchange.bytes_out = bytes.len() as u64;
+                    exchange.stream.handed_over();
                 }
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }

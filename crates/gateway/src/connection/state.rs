@@ -183,8 +183,8 @@ impl Connection {
     pub(crate) fn begin_exchange(&self, has_body: bool) {
         self.phase.set(Phase::Exchange);
         self.under_way.update(|count| count + 1);
-        // What was read behind a request without a body belongs to the next head.
-        self.more_head.set(!has_body && !self.last_bytes.get().ends_a_head());
+        // What was read behind a request without a body belongs to the next head. With HTTP/2 only `h2` knows.
+        self.more_head.set(self.is_http1() && !has_body && !self.last_bytes.get().ends_a_head());
         self.made_progress();
     }
 
