@@ -1,3 +1,5 @@
+//! HTTP/2 frame by frame: what is sent and read is what is on the wire (RFC 9113).
+
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -265,10 +267,50 @@ impl Http2 {
         timeout(PATIENCE, self.writer.write_all(bytes.as_ref())).await?
     }
 
-    /// Says that nothing more will be sent.
-    pub async fn finish_sending(&mut self) {
-        // The peer may have closed already.
-        let _ = self.writer.shutdown().await;
+    /// Sends the pieces that `next` makes, counted from 0, and reads meanwhile, until the peer ends the connection or
+    /// `most` bytes were sent; how many were, and the last GOAWAY's code.
+    ///
+    /// # Errors
+    /// All of them were sent, and the peer still takes more.
+    pub async fn flood(
+        &mut self,
+        most: usize,
+        mut next: impl FnMut(usize) -> Vec<u8>,
+    ) -> Result<(usize, Option<u32>), usize> {
+        let (mut sent, mut code, mut ended) = (0, None, false);
+        for number in 0.. {
+            let piece = next(number);
+            let mut rest = &piece[..];
+            while !rest.is_empty() && !ended {
+                tokio::select! {
+                    count = self.half.read_buf(&mut self.buffer) => ended = !matches!(count, Ok(1..)),
+                    count = self.writer.write(rest) => match count {
+                        Ok(count) => rest = &rest[count..],
+                        Err(_) => ended = true,
+                    },
+                }
+                while let Some(frame) = self.take() {
+                    code = if frame.kind == kind::GOAWAY { Some(frame.error()) } else { code };
+                }
+            }
+            sent += piece.len() - rest.len();
+            if ended || sent >= most {
+                break;
+            }
+        }
+        if !ended {
+            return Err(sent);
+        }
+        Ok((sent, code.or(self.end(PATIENCE).await)))
+    }
+
+    /// Waits until the peer has read all that was sent so far.
+    ///
+    /// # Panics
+    /// It does not say so.
+    pub async fn is_heard(&mut self) {
+        self.send(ping(*b"heard it")).await;
+        self.until(|frame| frame.kind == kind::PING && frame.payload == b"heard it").await;
     }
 
     /// Reads the next frame; none at the end of the connection.

@@ -44,9 +44,6 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// What is held of one answer that its client has made no room for, in bytes.
 const SEND_BUFFER: usize = 64 * 1024;
 
-/// Streams that a client reset and that have not been looked at yet, at most.
-const PENDING_RESETS: usize = 20;
-
 /// How long a client may take to acknowledge that the connection is being closed.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -72,7 +69,8 @@ pub(super) async fn serve(connection: Rc<Connection>, membership: Membership) {
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
-        .max_pending_accept_reset_streams(PENDING_RESETS)
+        // A page that is left takes back all that it asked for, perhaps before we have looked at any of it.
+        .max_pending_accept_reset_streams(limits.streams as usize)
         // It would count what comes late of refused bodies, and never forget: connections of proxies live long. What a
         // client wastes so is counted here, and forgiven.
         .max_local_error_reset_streams(None)

@@ -9,9 +9,7 @@ use gatepost_testkit::http2_raw::{
 };
 use gatepost_testkit::{Origin, Script};
 
-use crate::http2::code::{
-    CANCEL, FLOW_CONTROL_ERROR, FRAME_SIZE_ERROR, NO_ERROR, PROTOCOL_ERROR,
-};
+use crate::http2::code::{CANCEL, FLOW_CONTROL_ERROR, FRAME_SIZE_ERROR, NO_ERROR, PROTOCOL_ERROR};
 use crate::setup::{SOON, Setup};
 
 /// What becomes of it.
@@ -98,7 +96,11 @@ async fn frames_of_a_wrong_size_end_the_connection_or_their_stream() {
         ("a reset of 3 bytes", after(&post(1, "/"), frame(kind::RST_STREAM, 0, 1, [0; 3])), Connection(PROTOCOL_ERROR)),
         ("a reset of 5 bytes", after(&post(1, "/"), frame(kind::RST_STREAM, 0, 1, [0; 5])), Connection(PROTOCOL_ERROR)),
         ("a GOAWAY of 7 bytes", frame(kind::GOAWAY, 0, 0, [0; 7]), Connection(PROTOCOL_ERROR)),
-        ("a body larger than a frame may be", after(&post(1, "/"), data(1, [0; 16_385], true)), Connection(FRAME_SIZE_ERROR)),
+        (
+            "a body larger than a frame may be",
+            after(&post(1, "/"), data(1, [0; 16_385], true)),
+            Connection(FRAME_SIZE_ERROR),
+        ),
         ("a head larger than a frame may be", headers(1, [0; 16_385], true), Connection(FRAME_SIZE_ERROR)),
         ("settings larger than a frame may be", frame(kind::SETTINGS, 0, 0, [0; 16_386]), Connection(FRAME_SIZE_ERROR)),
         ("a body as large as a frame may be", after(&post(1, "/"), data(1, [0; 16_384], true)), Fine),
@@ -138,15 +140,35 @@ async fn a_block_of_headers_comes_in_one_piece() {
         ("settings in between", interrupted(&settings(&[])), Connection(PROTOCOL_ERROR)),
         ("another request in between", interrupted(&get(3, "/")), Connection(PROTOCOL_ERROR)),
         ("the rest of another one", interrupted(&frame(kind::CONTINUATION, 0, 3, [])), Connection(PROTOCOL_ERROR)),
-        ("the rest of nothing", frame(kind::CONTINUATION, flag::END_HEADERS, 1, request("GET", "/", &[])), Connection(PROTOCOL_ERROR)),
-        ("the rest of what has ended", after(&get(1, "/"), frame(kind::CONTINUATION, flag::END_HEADERS, 1, [])), Connection(PROTOCOL_ERROR)),
-        ("a continuation of the connection", frame(kind::CONTINUATION, flag::END_HEADERS, 0, []), Connection(PROTOCOL_ERROR)),
+        (
+            "the rest of nothing",
+            frame(kind::CONTINUATION, flag::END_HEADERS, 1, request("GET", "/", &[])),
+            Connection(PROTOCOL_ERROR),
+        ),
+        (
+            "the rest of what has ended",
+            after(&get(1, "/"), frame(kind::CONTINUATION, flag::END_HEADERS, 1, [])),
+            Connection(PROTOCOL_ERROR),
+        ),
+        (
+            "a continuation of the connection",
+            frame(kind::CONTINUATION, flag::END_HEADERS, 0, []),
+            Connection(PROTOCOL_ERROR),
+        ),
         ("an index that means nothing", headers(1, [0xff, 0xff, 0x7f], true), Connection(PROTOCOL_ERROR)),
         ("the index zero", headers(1, [0x80], true), Connection(PROTOCOL_ERROR)),
         ("a table larger than permitted", headers(1, [0x3f, 0xff, 0xff, 0x7f], true), Connection(PROTOCOL_ERROR)),
         ("a literal that ends early", headers(1, [0x00, 0x05, b'a'], true), Connection(PROTOCOL_ERROR)),
-        ("a number without an end", headers(1, [0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], true), Connection(PROTOCOL_ERROR)),
-        ("a code that is none", headers(1, [0x00, 0x84, 0xff, 0xff, 0xff, 0xff, 0x00], true), Connection(PROTOCOL_ERROR)),
+        (
+            "a number without an end",
+            headers(1, [0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], true),
+            Connection(PROTOCOL_ERROR),
+        ),
+        (
+            "a code that is none",
+            headers(1, [0x00, 0x84, 0xff, 0xff, 0xff, 0xff, 0x00], true),
+            Connection(PROTOCOL_ERROR),
+        ),
     ])
     .await;
 }
@@ -161,9 +183,17 @@ async fn padding_is_taken_off_and_must_fit() {
     try_all(vec![
         ("a padded head", padded(kind::HEADERS, 1, whole, 9, &block, 9), Fine),
         ("a padded body", after(&post(1, "/"), padded(kind::DATA, 1, flag::END_STREAM, 255, b"body", 255)), Fine),
-        ("more padding than body", after(&post(1, "/"), padded(kind::DATA, 1, flag::END_STREAM, 10, b"body", 0)), Connection(PROTOCOL_ERROR)),
+        (
+            "more padding than body",
+            after(&post(1, "/"), padded(kind::DATA, 1, flag::END_STREAM, 10, b"body", 0)),
+            Connection(PROTOCOL_ERROR),
+        ),
         ("more padding than head", padded(kind::HEADERS, 1, whole, 255, &block[..20], 0), Connection(PROTOCOL_ERROR)),
-        ("a padded body of no bytes", after(&post(1, "/"), frame(kind::DATA, flag::PADDED, 1, [])), Connection(PROTOCOL_ERROR)),
+        (
+            "a padded body of no bytes",
+            after(&post(1, "/"), frame(kind::DATA, flag::PADDED, 1, [])),
+            Connection(PROTOCOL_ERROR),
+        ),
     ])
     .await;
 }
@@ -211,8 +241,22 @@ async fn windows_open_by_at_least_one_and_do_not_overflow() {
         ("too much for a stream", after(&post(1, "/"), window_update(1, MOST)), Stream(FLOW_CONTROL_ERROR)),
         ("all that fits", after(&window_update(0, MOST - 65_535), get(1, "/")), Fine),
         ("too large a first window", settings(&[(setting::INITIAL_WINDOW_SIZE, 1 << 31)]), Connection(PROTOCOL_ERROR)),
-        ("a first window that overflows one", [post(1, "/"), window_update(1, MOST - 65_535), settings(&[(setting::INITIAL_WINDOW_SIZE, 65_536)])].concat(), Connection(FLOW_CONTROL_ERROR)),
-        ("no first window, then one", [settings(&[(setting::INITIAL_WINDOW_SIZE, 0)]), get(1, "/"), settings(&[(setting::INITIAL_WINDOW_SIZE, 65_535)])].concat(), Fine),
+        (
+            "a first window that overflows one",
+            [post(1, "/"), window_update(1, MOST - 65_535), settings(&[(setting::INITIAL_WINDOW_SIZE, 65_536)])]
+                .concat(),
+            Connection(FLOW_CONTROL_ERROR),
+        ),
+        (
+            "no first window, then one",
+            [
+                settings(&[(setting::INITIAL_WINDOW_SIZE, 0)]),
+                get(1, "/"),
+                settings(&[(setting::INITIAL_WINDOW_SIZE, 65_535)]),
+            ]
+            .concat(),
+            Fine,
+        ),
     ])
     .await;
 }
@@ -258,7 +302,9 @@ async fn a_preface_is_whole_and_followed_by_frames() {
     client.send([PREFACE, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"].concat()).await;
     assert_eq!(client.end(SOON).await, Some(FRAME_SIZE_ERROR));
     // What does not begin as HTTP/2 does is HTTP/1, and no good one.
-    for preface in ["PRI * HTTP/2.0\r\n\r\nSM\r\n\rX", "PRI * HTTP/2.1\r\n\r\nSM\r\n\r\n", "PRI * HTTP/1.1\r\n\r\nSM\r\n\r\n"] {
+    for preface in
+        ["PRI * HTTP/2.0\r\n\r\nSM\r\n\rX", "PRI * HTTP/2.1\r\n\r\nSM\r\n\r\n", "PRI * HTTP/1.1\r\n\r\nSM\r\n\r\n"]
+    {
         let mut client = gatepost_testkit::Raw::connect(gateway.address()).await;
         client.send(preface).await;
         assert_eq!(client.response().await.status, 400, "{preface:?}");

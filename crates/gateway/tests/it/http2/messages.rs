@@ -1,8 +1,6 @@
 //! What a request may look like, and what a backend sees of it.
 
-use gatepost_testkit::http2_raw::{
-    Http2, Outcome, block, data, flag, frame, get, headers, kind, post, request, reset,
-};
+use gatepost_testkit::http2_raw::{Http2, Outcome, block, data, flag, frame, get, headers, kind, post, request, reset};
 use gatepost_testkit::{Origin, Script, eventually};
 
 use crate::http2::code::{CANCEL, NO_ERROR, PROTOCOL_ERROR};
@@ -56,8 +54,14 @@ async fn a_request_that_http2_has_no_room_for_is_reset_and_reaches_no_backend() 
         ("two lengths", with(&[("content-length", "0"), ("content-length", "1")])),
         ("more than declared", [declared("3"), data(1, "four", true)].concat()),
         ("less than declared", [declared("5"), data(1, "four", true)].concat()),
-        ("less than declared, then trailers", [declared("5"), data(1, "four", false), trailers(&[("x-t", "1")], true)].concat()),
-        ("trailers that are not the end", [post(1, "/"), data(1, "a", false), trailers(&[("x-t", "1")], false)].concat()),
+        (
+            "less than declared, then trailers",
+            [declared("5"), data(1, "four", false), trailers(&[("x-t", "1")], true)].concat(),
+        ),
+        (
+            "trailers that are not the end",
+            [post(1, "/"), data(1, "a", false), trailers(&[("x-t", "1")], false)].concat(),
+        ),
     ];
     let mut wrong = Vec::new();
     for (name, bytes) in cases {
