@@ -113,9 +113,9 @@ pub(super) enum Overdue {
 }
 
 /// After a refusal, this much of an unwanted body is read, so that ordinary clients read the answer …
-pub(super) const DISCARD_BYTES: usize = 1024 * 1024;
+pub(crate) const DISCARD_BYTES: usize = 1024 * 1024;
 /// … and for this long.
-pub(super) const DISCARD_TIME: Duration = Duration::from_secs(2);
+pub(crate) const DISCARD_TIME: Duration = Duration::from_secs(2);
 
 /// How long an accepted connection may wait for its first byte once connections are closed.
 const FRESH_GRACE: Duration = Duration::from_millis(250);

@@ -100,8 +100,8 @@ async fn what_is_not_over_within_the_drain_is_cut() {
     let origin = Origin::start(Script::silence()).await;
     let gateway = Setup::to(&origin).start().await;
     let mut client = http2(&gateway).await;
-    client.send([get(1, "/"), get(3, "/")].concat()).await;
-    eventually(SOON, || origin.count() == 2).await;
+    client.send([get(1, "/"), get(3, "/"), post(5, "/"), data(5, "half", false)].concat()).await;
+    eventually(SOON, || origin.count() == 3).await;
     gateway.stop(Duration::from_millis(500)).await;
     client.end(SOON).await;
     eventually(SOON, || origin.open() == 0).await;
