@@ -73,7 +73,11 @@ impl SharedBody {
     }
 
     /// Polls it for `cx`'s task, which is woken when it is released.
-    fn poll_incoming(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_incoming(
+        &self,
+        cx: &mut Context<'_>,
+        connection: &Connection,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let mut slot = self.incoming.borrow_mut();
         let Some(incoming) = slot.as_mut() else {
             return Poll::Ready(None);
@@ -83,9 +87,10 @@ impl SharedBody {
             *reader = Some(cx.waker().clone());
         }
         self.awaits_continue.set(false);
-        let polled = ready!(Pin::new(incoming).poll_frame(cx));
+        let polled = ready!(Pin::new(&mut *incoming).poll_frame(cx));
         if polled.is_none() {
-            self.ended.set(true);
+            // A stream that was reset with NO_ERROR ends like a whole one as far as hyper says.
+            self.ended.set(connection.is_http1() || incoming.is_end_stream());
         }
         if !matches!(polled, Some(Ok(_))) {
             *slot = None;
@@ -157,7 +162,7 @@ impl Body for RequestBody {
         let Some(shared) = &self.shared else {
             return Poll::Ready(None);
         };
-        let polled = shared.poll_incoming(cx);
+        let polled = shared.poll_incoming(cx, &self.stream.connection);
         self.stream.await_body(polled.is_pending());
         match ready!(polled) {
             Some(Ok(frame)) => {
@@ -333,6 +338,7 @@ impl Body for ResponseBody {
                 let bytes = std::mem::take(bytes);
                 if let Some(exchange) = &mut self.exchange {
                     exchange.bytes_out = bytes.len() as u64;
+                    exchange.stream.handed_over();
                 }
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }

@@ -23,7 +23,7 @@ mod state;
 mod tunnel;
 mod wire;
 
-pub(crate) use state::{Connection, Protocol};
+pub(crate) use state::{Connection, DISCARD_BYTES, DISCARD_TIME, Protocol};
 pub(crate) use tunnel::Tunnel;
 
 use std::io;

@@ -2,10 +2,10 @@
 //!
 //! Nothing here imitates the gateway or leaves a socket out: a [`TestGateway`] is a whole gateway, an [`Origin`] a TCP
 //! server that follows a [`Script`] byte by byte, an [`Http2Origin`] one that speaks HTTP/2, a [`TlsFront`] makes either
-//! private, a [`NameServer`] is a DNS server, a [`Raw`] a client that sends exactly what it is given, a [`TlsClient`] one
-//! inside TLS, a [`Process`] the real program, and an [`Authority`] issues real certificates. Ports are chosen by the
-//! kernel. What would leave loopback happens in a [`Namespace`]. Whatever waits does so for a condition, with a deadline,
-//! and panics with what it saw instead.
+//! private, a [`NameServer`] is a DNS server, a [`Raw`] a client that sends exactly what it is given ([`http2_raw`] has one
+//! for HTTP/2), a [`TlsClient`] one inside TLS, a [`Process`] the real program, and an [`Authority`] issues real
+//! certificates. Ports are chosen by the kernel. What would leave loopback happens in a [`Namespace`]. Whatever waits does
+//! so for a condition, with a deadline, and panics with what it saw instead.
 
 #![forbid(unsafe_code)]
 
@@ -13,6 +13,7 @@ mod authority;
 mod eventually;
 mod gateway;
 mod http2_origin;
+pub mod http2_raw;
 mod name_server;
 mod namespace;
 mod origin;

@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
@@ -30,6 +30,8 @@ use crate::connection::state::Overdue;
 use crate::connection::{Connection, Finish};
 use crate::io::Io;
 use crate::pipeline;
+use crate::record::Record;
+use crate::rejection::Reason;
 use crate::stream::{Stream, Verdict};
 use crate::worker::Membership;
 
@@ -42,12 +44,6 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// What is held of one answer that its client has made no room for, in bytes.
 const SEND_BUFFER: usize = 64 * 1024;
 
-/// Streams that a client reset and that have not been looked at yet, at most.
-const PENDING_RESETS: usize = 20;
-
-/// Streams that we reset because of a client's mistake, at most.
-const OWN_RESETS: usize = 100;
-
 /// How long a client may take to acknowledge that the connection is being closed.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -56,7 +52,15 @@ pub(super) async fn serve(connection: Rc<Connection>, membership: Membership) {
     let io = TokioIo::new(Io::new(Rc::clone(&connection)));
     let service = {
         let connection = Rc::clone(&connection);
-        service_fn(move |request| pipeline::serve(Stream::open(&connection), request))
+        service_fn(move |request: Request<Incoming>| {
+            let stream = Stream::open(&connection);
+            async move {
+                if request.headers().len() > stream.connection.limits.headers {
+                    return Ok(too_many_headers(&stream.connection));
+                }
+                pipeline::serve(stream, request).await
+            }
+        })
     };
     let limits = &connection.limits;
     let http = http2::Builder::new(Streams { connection: Rc::clone(&connection) })
@@ -65,8 +69,11 @@ pub(super) async fn serve(connection: Rc<Connection>, membership: Membership) {
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
-        .max_pending_accept_reset_streams(PENDING_RESETS)
-        .max_local_error_reset_streams(OWN_RESETS)
+        // A page that is left takes back all that it asked for, perhaps before we have looked at any of it.
+        .max_pending_accept_reset_streams(limits.streams as usize)
+        // It would count what comes late of refused bodies, and never forget: connections of proxies live long. What a
+        // client wastes so is counted here, and forgiven.
+        .max_local_error_reset_streams(None)
         .serve_connection(io, service);
     let finish = {
         let mut http = pin!(http);
@@ -75,6 +82,17 @@ pub(super) async fn serve(connection: Rc<Connection>, membership: Membership) {
         poll_fn(|cx| drive.poll(cx, &connection, http.as_mut(), timer.as_mut())).await
     };
     connection.conclude(&finish);
+}
+
+/// The answer to a request with more headers than the limit, which hyper does not count here. As `h2` answers one whose
+/// headers are too long.
+fn too_many_headers(connection: &Connection) -> Response<ResponseBody> {
+    let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    let record = Record::unread(connection, Reason::HeadersTooLarge);
+    connection.worker.finish(Box::new(Record { status: Some(status), ..record }));
+    let mut response = Response::new(ResponseBody::none());
+    *response.status_mut() = status;
+    response
 }
 
 /// Runs the streams of a connection.

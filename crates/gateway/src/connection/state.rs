@@ -122,9 +122,9 @@ pub(super) enum Overdue {
 }
 
 /// After a refusal, this much of an unwanted body is read, so that ordinary clients read the answer …
-pub(super) const DISCARD_BYTES: usize = 1024 * 1024;
+pub(crate) const DISCARD_BYTES: usize = 1024 * 1024;
 /// … and for this long.
-pub(super) const DISCARD_TIME: Duration = Duration::from_secs(2);
+pub(crate) const DISCARD_TIME: Duration = Duration::from_secs(2);
 
 /// How long an accepted connection may wait for its first byte once connections are closed.
 const FRESH_GRACE: Duration = Duration::from_millis(250);
@@ -231,8 +231,8 @@ impl Connection {
     pub(crate) fn begin_exchange(&self, has_body: bool) {
         self.phase.set(Phase::Exchange);
         self.under_way.update(|count| count + 1);
-        // What was read behind a request without a body belongs to the next head.
-        self.more_head.set(!has_body && !self.last_bytes.get().ends_a_head());
+        // What was read behind a request without a body belongs to the next head. With HTTP/2 only `h2` knows.
+        self.more_head.set(self.is_http1() && !has_body && !self.last_bytes.get().ends_a_head());
         self.made_progress();
     }
 

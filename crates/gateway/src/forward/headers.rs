@@ -30,6 +30,9 @@ pub(super) fn outgoing(headers: &mut HeaderMap, forward: &Forward, exchange: &Ex
     let told = Told::by_sender(headers, exchange.believed);
     let takes_trailers = forward.upstream.http == HttpVersion::Two && takes_trailers(headers);
     remove_unwanted(headers, |name| speaks_of_the_client(name) || *name == EXPECT);
+    if !exchange.stream.connection.is_http1() {
+        join_cookies(headers);
+    }
     told.pass_on(headers, host.as_ref(), exchange);
     if let Some(host) = host {
         // `Connection: host` must not leave the backend without one.
@@ -44,6 +47,18 @@ pub(super) fn outgoing(headers: &mut HeaderMap, forward: &Forward, exchange: &Ex
     }
     for (name, value) in &forward.set {
         headers.insert(name.clone(), value.clone());
+    }
+}
+
+/// HTTP/2 clients may send each cookie in a field of its own; HTTP/1.1 has one field (RFC 9113, 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let cookies: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if cookies.len() < 2 {
+        return;
+    }
+    // What is made of header values is one.
+    if let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
     }
 }
 

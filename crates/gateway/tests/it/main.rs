@@ -10,6 +10,7 @@ mod deadlines;
 mod drain;
 mod ejection;
 mod health;
+mod http2;
 mod http2_backends;
 mod https_backends;
 mod https_redirect;
