@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::{Certificates, HOST};
-use crate::setup::{SOON, Setup};
+use crate::setup::{SOON, Setup, refusal};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -109,6 +109,27 @@ async fn a_handshake_from_far_away_is_finished_before_a_stop_and_its_request_is_
     far.heard.notified().await;
     gateway.stop(LONG).await;
     assert_eq!(asking.await.expect("an answer").text(), "heard");
+}
+
+#[tokio::test]
+async fn a_handshake_from_far_away_is_finished_and_the_client_told_that_its_listener_is_gone() {
+    let certificates = Certificates::new();
+    let with = |names: &[&str]| {
+        let listener = |name| format!("[listen.{name}]\naddresses = [\"127.0.0.1:0\"]\ntls = true\n");
+        let listeners: String = names.iter().map(listener).collect();
+        let domain = certificates.domain(HOST);
+        format!("{listeners}{domain}[route.\"$default\"]\nopen = true\nrespond = {{}}\n")
+    };
+    let mut gateway = TestGateway::start(&with(&["stays", "goes"])).await;
+    let far = FarAway::start(gateway.addresses_of("goes")[0]).await;
+    let client = TlsClient::only_13(&certificates.authority);
+    let address = far.address;
+    let asking = tokio::spawn(async move { client.connect(address, HOST).await.raw().get("/").await });
+    far.heard.notified().await;
+    gateway.apply(&with(&["stays"])).await.expect("it can be served");
+    let response = asking.await.expect("an answer");
+    assert_eq!((response.status, response.closes()), (503, true));
+    assert_eq!(refusal(&gateway, "listener_gone").await["tls"], "1.3");
 }
 
 /// A way to the gateway that takes as long as one to the other side of the world.
