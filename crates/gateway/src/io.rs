@@ -2,13 +2,14 @@
 //! saving for both ends.
 
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 
 use crate::connection::Connection;
 
@@ -39,6 +40,10 @@ fn status_of(head: &[u8]) -> Option<StatusCode> {
 
 impl AsyncRead for Io {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.connection.turn_is_over() {
+            // Woken once the thread has looked at all its other sockets.
+            return pin!(yield_now()).poll(cx).map(Ok);
+        }
         let before = buffer.filled().len();
         let outcome = Pin::new(&mut *self.connection.wire()).poll_read(cx, buffer);
         if buffer.filled().len() > before {

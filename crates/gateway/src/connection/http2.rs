@@ -166,6 +166,7 @@ impl Drive {
         if progress.keep(cx.waker()) {
             self.membership.keep(cx.waker().clone());
         }
+        connection.begin_turn();
         loop {
             if let Poll::Ready(result) = http.as_mut().poll(cx) {
                 return Poll::Ready(Finish::Hyper(result));

@@ -68,6 +68,8 @@ pub(crate) struct Connection {
     opened: RefCell<Option<Stream>>,
     /// Of HTTP/2: what clients may waste.
     waste: Cell<Waste>,
+    /// Of HTTP/2: what may still be read in this turn, in bytes.
+    turn: Cell<usize>,
 }
 
 /// What is spoken on a connection.
@@ -126,6 +128,9 @@ pub(crate) const DISCARD_BYTES: usize = 1024 * 1024;
 /// … and for this long.
 pub(crate) const DISCARD_TIME: Duration = Duration::from_secs(2);
 
+/// What is read of an HTTP/2 connection in one turn, in bytes: some thousand frames, if they are small.
+const TURN: usize = 64 * 1024;
+
 /// How long an accepted connection may wait for its first byte once connections are closed.
 const FRESH_GRACE: Duration = Duration::from_millis(250);
 
@@ -159,6 +164,7 @@ impl Connection {
             tunnel: RefCell::new(None),
             opened: RefCell::new(None),
             waste: Cell::default(),
+            turn: Cell::default(),
         }
     }
 
@@ -284,6 +290,7 @@ impl Connection {
 
     pub(crate) fn saw_bytes(&self, bytes: &[u8]) {
         if !self.is_http1() {
+            self.turn.update(|left| left.saturating_sub(bytes.len()));
             return self.waste.set(self.waste.get().with_read(bytes.len()));
         }
         self.last_bytes.set(self.last_bytes.get().followed_by(bytes));
@@ -385,6 +392,16 @@ impl Connection {
     }
 
     // === what is wasted ===
+
+    /// Whoever drives the connection has its turn.
+    pub(super) fn begin_turn(&self) {
+        self.turn.set(TURN);
+    }
+
+    /// Whether other connections of the thread have their turn before more is read.
+    pub(crate) fn turn_is_over(&self) -> bool {
+        !self.is_http1() && self.turn.get() == 0
+    }
 
     /// The client got something done: what it sent was not only noise.
     pub(crate) fn made_progress(&self) {
