@@ -64,7 +64,10 @@ impl<'r> Facts<'r> {
         if *method == Method::CONNECT {
             return Err(Malformed::Method);
         }
-        require_plain_framing(headers)?;
+        // Whatever its coding, a body that is coded has no length.
+        if length.is_none() {
+            require_plain_framing(headers)?;
+        }
         let host = only_host(headers)?;
         if uri.authority().is_some_and(|authority| !agrees(authority, uri.scheme(), host)) {
             return Err(Malformed::Authority);
