@@ -26,7 +26,7 @@ Options:
                       [default: all but envoy]
   --envoy PATH        Envoy's program, for --peers …,envoy [default: envoy]
   --protocols LIST    of side-by-side and idle: http1, http1-tls, http2, http2-tls [default: all]
-  --seconds N         length of one run under load [default: 5]
+  --seconds N         length of one run under load [default: 4]
   --rounds N          how often everything is repeated [default: 3]
   --connections N     idle connections [default: 10000]
   --cpus GATEWAY,LOAD the CPU of the gateway and that of load and backend [default: the first two]
@@ -59,7 +59,7 @@ impl Options {
             gatepost: target,
             build: true,
             envoy: "envoy".into(),
-            seconds: 5,
+            seconds: 4,
             rounds: 3,
             connections: 10_000,
             cpus: Cpus::first_two()?,
