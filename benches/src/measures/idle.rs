@@ -1,6 +1,7 @@
 //! Memory that a connection holds while nothing happens on it: most of what a gateway in front of
 //! browsers and connection pools keeps in memory.
 
+use std::rc::Rc;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -8,11 +9,13 @@ use crate::Outcome;
 use crate::accounting::resident;
 use crate::addresses;
 use crate::backend::{self, Backend};
+use crate::certificate::{Certificate, Key};
 use crate::client::Connection;
+use crate::front::Protocol;
 use crate::load::Verdict;
 use crate::measures::mebibytes;
 use crate::options::Options;
-use crate::peers::{Job, Peer};
+use crate::peers::{Gateway, Job, Peer};
 use crate::report::{Samples, progress, table, thousands};
 use crate::surroundings::file_limit;
 
@@ -41,25 +44,31 @@ pub(crate) fn run(options: &Options) -> Outcome<String> {
         .into());
     }
     let backend = Backend::start(options.cpus.load)?;
-    let job = Job {
-        networks: addresses::with_client(NETWORKS)?,
-        backend: backend.port,
-        clients: options.connections + WARM_UP,
-    };
-    let mut memory: Vec<Vec<Memory>> = options.peers.iter().map(|_| Vec::new()).collect();
-    for round in 1..=options.rounds {
-        for (peer, memory) in options.peers.iter().zip(&mut memory) {
-            progress(&format!("idle, round {round}: {peer}"));
-            memory.push(one(options, *peer, &job)?);
+    let certificate = Rc::new(Certificate::new(Key::Ecdsa)?);
+    let mut tables = Vec::new();
+    for protocol in &options.protocols {
+        let job = Job {
+            networks: addresses::with_client(NETWORKS)?,
+            backend: backend.port,
+            clients: options.connections + WARM_UP,
+            front: protocol.front(&certificate),
+        };
+        let mut memory: Vec<Vec<Memory>> = options.peers.iter().map(|_| Vec::new()).collect();
+        for round in 1..=options.rounds {
+            for (peer, memory) in options.peers.iter().zip(&mut memory).filter(|(peer, _)| !peer.is_variant()) {
+                progress(&format!("idle, round {round}: {protocol}: {peer}"));
+                memory.push(one(options, *peer, &job)?);
+            }
         }
+        tables.push(report(options, *protocol, &memory));
     }
-    Ok(report(options, &memory))
+    Ok(tables.join("\n"))
 }
 
 fn one(options: &Options, peer: Peer, job: &Job) -> Outcome<Memory> {
     let gateway = peer.start(options, job, Verdict::Admitted)?;
     let group = gateway.group().leader();
-    let open = |count: usize| -> Outcome<Vec<Connection>> { (0..count).map(|_| used_once(gateway.port)).collect() };
+    let open = |count: usize| -> Outcome<Vec<Connection>> { (0..count).map(|_| used_once(&gateway)).collect() };
     let opened = |count: usize| open(count).map_err(|error| gateway.group().complaint(&error.to_string()));
     drop(opened(WARM_UP)?);
     sleep(SETTLE);
@@ -77,8 +86,8 @@ fn one(options: &Options, peer: Peer, job: &Job) -> Outcome<Memory> {
 }
 
 /// A connection that has carried one request and waits for the next.
-fn used_once(port: u16) -> Outcome<Connection> {
-    let mut connection = Connection::open(port)?;
+fn used_once(gateway: &Gateway) -> Outcome<Connection> {
+    let mut connection = Connection::open(gateway.port, &gateway.front)?;
     let reply = connection.get("/bench")?;
     if reply.status == Verdict::Admitted.status() && reply.body == backend::BODY {
         Ok(connection)
@@ -87,14 +96,15 @@ fn used_once(port: u16) -> Outcome<Connection> {
     }
 }
 
-fn report(options: &Options, memory: &[Vec<Memory>]) -> String {
+fn report(options: &Options, protocol: Protocol, memory: &[Vec<Memory>]) -> String {
     let connections = options.connections as f64;
-    let title = format!("Memory of {} idle connections that were used once", thousands(connections));
+    let title = format!("Memory of {} idle connections that were used once, {protocol}", thousands(connections));
     let header = ["gateway", "KiB/connection", "MiB before", "MiB with them"];
     let rows: Vec<Vec<String>> = options
         .peers
         .iter()
         .zip(memory)
+        .filter(|(_, memory)| !memory.is_empty())
         .map(|(peer, memory)| {
             let of = |value: &dyn Fn(&Memory) -> f64| memory.iter().map(value).collect::<Samples>();
             let each = |m: &Memory| (m.after as f64 - m.before as f64) / 1024.0 / connections;

@@ -1,5 +1,6 @@
 //! The measures, one a file, and the run under load that three of them share.
 
+pub(crate) mod handshakes;
 pub(crate) mod idle;
 pub(crate) mod networks;
 pub(crate) mod reload;
@@ -23,6 +24,7 @@ const WARM_UP: u64 = 1;
 #[derive(Clone, Copy)]
 pub(crate) enum Measure {
     SideBySide,
+    Handshakes,
     Routes,
     Networks,
     Idle,
@@ -30,7 +32,8 @@ pub(crate) enum Measure {
 }
 
 impl Measure {
-    pub(crate) const ALL: [Self; 5] = [Self::SideBySide, Self::Routes, Self::Networks, Self::Idle, Self::Reload];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::SideBySide, Self::Handshakes, Self::Routes, Self::Networks, Self::Idle, Self::Reload];
 
     /// Whether there is nothing to measure without Gatepost.
     pub(crate) fn needs_gatepost(self) -> bool {
@@ -42,6 +45,7 @@ impl fmt::Display for Measure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::SideBySide => "side-by-side",
+            Self::Handshakes => "handshakes",
             Self::Routes => "routes",
             Self::Networks => "networks",
             Self::Idle => "idle",
@@ -64,8 +68,8 @@ struct Cost {
     /// CPU time of the gateway a request, in microseconds.
     cpu: f64,
     requests_per_second: f64,
-    /// In milliseconds.
-    p99: f64,
+    /// In milliseconds, where it is known.
+    p99: Option<f64>,
     /// The share of its CPU that the gateway used.
     busy: f64,
     /// Lines of access log a request. Less than one: it dropped some, and saved the work.
@@ -78,9 +82,9 @@ struct Cost {
 fn under_load(options: &Options, gateway: Gateway, load: &Load, verdict: Verdict) -> Outcome<Cost> {
     let cpu = options.cpus.load;
     let group = gateway.group().leader();
-    let warm_up = load.run(gateway.port, WARM_UP, cpu)?;
+    let warm_up = load.run(&gateway, WARM_UP, cpu)?;
     let before = Usage::of(group);
-    let totals = load.run(gateway.port, options.seconds, cpu)?;
+    let totals = load.run(&gateway, options.seconds, cpu)?;
     let used = Usage::of(group).since(&before);
     let resident = accounting::resident(group);
     for totals in [&warm_up, &totals] {
@@ -91,9 +95,9 @@ fn under_load(options: &Options, gateway: Gateway, load: &Load, verdict: Verdict
     Ok(Cost {
         cpu: micros(used) / requests,
         requests_per_second: requests / totals.time.as_secs_f64(),
-        p99: micros(totals.p99) / 1e3,
+        p99: totals.p99.map(|p99| micros(p99) / 1e3),
         busy: used.as_secs_f64() / totals.time.as_secs_f64(),
-        // wrk does not count what was on its way when it ended, so this can exceed one by a hair.
+        // What was on its way when the load ended is not counted there, so this can exceed one by a hair.
         logged: logged / (requests + warm_up.requests as f64),
         resident,
     })
@@ -103,7 +107,7 @@ fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-fn column(costs: &[Cost], of: impl Fn(&Cost) -> f64) -> Samples {
+fn column<T>(costs: &[T], of: impl Fn(&T) -> f64) -> Samples {
     costs.iter().map(of).collect()
 }
 
@@ -137,9 +141,10 @@ fn by_size(title: &str, what: &str, sizes: &[usize], costs: &[Vec<Cost>]) -> Str
 
 /// The cells for requests/s, p99, CPU busy and logged.
 fn effects(costs: &[Cost]) -> [String; 4] {
+    let p99: Option<Samples> = costs.iter().map(|cost| cost.p99).collect();
     [
         thousands(column(costs, |cost| cost.requests_per_second).median()),
-        format!("{:.2}", column(costs, |cost| cost.p99).median()),
+        p99.map_or_else(|| "–".to_owned(), |p99| format!("{:.2}", p99.median())),
         format!("{:.0} %", column(costs, |cost| cost.busy * 100.0).median()),
         format!("{:.1} %", column(costs, |cost| cost.logged * 100.0).median()),
     ]

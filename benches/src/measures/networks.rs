@@ -3,6 +3,7 @@
 use crate::Outcome;
 use crate::addresses;
 use crate::backend::Backend;
+use crate::front::Front;
 use crate::load::{CONNECTIONS, Load, Verdict};
 use crate::measures::{Cost, by_size, under_load};
 use crate::options::Options;
@@ -19,7 +20,7 @@ pub(crate) fn run(options: &Options) -> Outcome<String> {
         for (size, costs) in SIZES.iter().zip(&mut costs) {
             progress(&format!("networks, round {round}: {}", thousands(*size as f64)));
             let networks = addresses::with_client(*size)?;
-            let job = Job { networks, backend: backend.port, clients: CONNECTIONS };
+            let job = Job { networks, backend: backend.port, clients: CONNECTIONS, front: Front::PLAIN };
             let gateway = Peer::Gatepost.start(options, &job, Verdict::Admitted)?;
             costs.push(under_load(options, gateway, &load, Verdict::Admitted)?);
         }

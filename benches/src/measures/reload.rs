@@ -9,6 +9,7 @@ use crate::Outcome;
 use crate::addresses;
 use crate::backend::Backend;
 use crate::client::Connection;
+use crate::front::Front;
 use crate::load::Verdict;
 use crate::measures::{micros, routes};
 use crate::options::Options;
@@ -33,7 +34,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 pub(crate) fn run(options: &Options) -> Outcome<String> {
     let backend = Backend::start(options.cpus.load)?;
     let networks = addresses::with_client(NETWORKS)?;
-    let job = Job { networks, backend: backend.port, clients: 1 };
+    let job = Job { networks, backend: backend.port, clients: 1, front: Front::PLAIN };
     let mut times = Times::default();
     for round in 1..=options.rounds {
         progress(&format!("reload, round {round}"));
@@ -55,7 +56,7 @@ struct Times {
 impl Times {
     fn round(&mut self, options: &Options, job: &Job) -> Outcome<()> {
         let mut file = File { job, port: 0, generation: 0 };
-        let gateway = Gateway::start(options, PATH, Verdict::Admitted, &file.body(), |directory, port| {
+        let gateway = Gateway::start(options, &job.front, PATH, Verdict::Admitted, &file.body(), |directory, port| {
             file.port = port;
             directory.write("allowed.txt", &job.networks.join("\n"))?;
             let path = directory.write(gatepost::FILE, &file.text())?;
@@ -66,7 +67,7 @@ impl Times {
         })?;
         self.start.0.push(millis(gateway.ready_after));
 
-        let mut watch = Watch { connection: Connection::open(gateway.port)?, slowest: 0.0 };
+        let mut watch = Watch { connection: Connection::open(gateway.port, &job.front)?, slowest: 0.0 };
         watch.settle(&file.body())?;
         self.slowest_quiet.0.push(watch.slowest);
         watch.slowest = 0.0;
@@ -121,7 +122,7 @@ impl File<'_> {
     }
 
     fn text(&self) -> String {
-        let mut text = gatepost::preamble(self.port);
+        let mut text = gatepost::preamble(self.port, None);
         for key in routes::keys(ROUTES) {
             gatepost::forwarding(&mut text, &key, self.job.backend);
         }

@@ -3,6 +3,7 @@
 use crate::Outcome;
 use crate::addresses;
 use crate::backend::{self, Backend};
+use crate::front::Front;
 use crate::load::{CONNECTIONS, Load, Verdict};
 use crate::measures::{Cost, by_size, under_load};
 use crate::options::Options;
@@ -16,17 +17,26 @@ const NETWORKS: usize = 1_000;
 
 pub(crate) fn run(options: &Options) -> Outcome<String> {
     let backend = Backend::start(options.cpus.load)?;
-    let job = Job { networks: addresses::with_client(NETWORKS)?, backend: backend.port, clients: CONNECTIONS };
+    let job = Job {
+        networks: addresses::with_client(NETWORKS)?,
+        backend: backend.port,
+        clients: CONNECTIONS,
+        front: Front::PLAIN,
+    };
     let mut costs: Vec<Vec<Cost>> = SIZES.iter().map(|_| Vec::new()).collect();
     for round in 1..=options.rounds {
         for (size, costs) in SIZES.iter().zip(&mut costs) {
             progress(&format!("routes, round {round}: {}", thousands(*size as f64)));
             let load = Load::new(paths(*size))?;
             let keys = keys(*size);
-            let gateway =
-                Gateway::start(options, load.a_path(), Verdict::Admitted, backend::BODY, |directory, port| {
-                    gatepost::launch(&options.gatepost, directory, port, &job, &keys)
-                })?;
+            let gateway = Gateway::start(
+                options,
+                &job.front,
+                load.a_path(),
+                Verdict::Admitted,
+                backend::BODY,
+                |directory, port| gatepost::launch(&options.gatepost, directory, port, &job, &keys),
+            )?;
             costs.push(under_load(options, gateway, &load, Verdict::Admitted)?);
         }
     }

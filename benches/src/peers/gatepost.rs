@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{Configured, Job, RATE};
 use crate::Outcome;
+use crate::certificate::{Files, HOST};
 use crate::process::Launch;
 use crate::scratch::Scratch;
 
@@ -22,7 +23,8 @@ pub(crate) fn launch(
     routes: &[impl AsRef<str>],
 ) -> Outcome<Configured> {
     directory.write("allowed.txt", &(job.networks.join("\n") + "\n"))?;
-    let mut text = preamble(port);
+    let tls = job.front.tls.as_ref().map(|certificate| certificate.write(directory)).transpose()?;
+    let mut text = preamble(port, tls.as_ref());
     for route in routes {
         forwarding(&mut text, route.as_ref(), job.backend);
     }
@@ -31,10 +33,23 @@ pub(crate) fn launch(
 }
 
 /// Everything but the routes.
-pub(crate) fn preamble(port: u16) -> String {
+pub(crate) fn preamble(port: u16, tls: Option<&Files>) -> String {
+    let domain = tls.map(|Files { certificate, key, .. }| {
+        format!(
+            r#"
+[domain."{HOST}"]
+tls = {{ cert = "file:{}", key = "file:{}" }}
+"#,
+            certificate.display(),
+            key.display(),
+        )
+    });
     format!(
-        r#"listen = "127.0.0.1:{port}"
-
+        r#"[listen.bench]
+addresses = ["127.0.0.1:{port}"]
+tls       = {is_secure}
+limits    = {{ idle_timeout = "300s" }}
+{domain}
 [server]
 workers = 1
 state   = "state"
@@ -46,7 +61,9 @@ access = "file:access.log"
 
 [addresses.allowed]
 file = "allowed.txt"
-"#
+"#,
+        is_secure = tls.is_some(),
+        domain = domain.unwrap_or_default(),
     )
 }
 

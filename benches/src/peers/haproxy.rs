@@ -4,6 +4,7 @@
 
 use super::{Configured, FORBIDDEN, Job, RATE};
 use crate::Outcome;
+use crate::front::Http;
 use crate::process::Launch;
 use crate::scratch::Scratch;
 
@@ -12,6 +13,18 @@ pub(crate) fn gateway(directory: &Scratch, port: u16, job: &Job) -> Outcome<Conf
     let allowed = directory.write("allowed.txt", &(job.networks.join("\n") + "\n"))?;
     let allowed = allowed.display();
     let backend = job.backend;
+    let scheme = job.front.scheme();
+    // A listener in the clear tells HTTP/2 by its preface.
+    let bind = match (&job.front.tls, job.front.http) {
+        (None, Http::One) => String::new(),
+        (None, Http::Two) => " proto h2".to_owned(),
+        (Some(certificate), _) => {
+            format!(
+                " ssl crt {} alpn h2,http/1.1 curves X25519:P-256 prefer-client-ciphers",
+                certificate.write(directory)?.both.display()
+            )
+        }
+    };
     // HAProxy keeps no connection to a backend once a fifth of the files that maxconn calls for are
     // open, so a maxconn that just suffices would cost it a new connection for every request.
     let maxconn = (job.clients + 64).max(8192);
@@ -34,9 +47,12 @@ defaults
     timeout server 30s
     timeout http-keep-alive 300s
     http-reuse always
+    # A connection without a request is closed without an answer and a line, as the others do it.
+    option http-ignore-probes
+    option dontlognull
 
 frontend bench
-    bind 127.0.0.1:{port} backlog 4096
+    bind 127.0.0.1:{port} backlog 4096{bind}
     http-request deny deny_status 403 content-type application/json string '{FORBIDDEN}' unless {{ src -f {allowed} }}
     http-request return status 404 unless {{ path /bench }} METH_GET
     stick-table type integer size 1 expire 1m store http_req_rate(1s)
@@ -47,7 +63,7 @@ frontend bench
 backend backend
     http-request set-header X-Forwarded-For %[src]
     http-request set-header X-Forwarded-Host %[hdr(host)]
-    http-request set-header X-Forwarded-Proto http
+    http-request set-header X-Forwarded-Proto {scheme}
     http-request set-header Host 127.0.0.1:{backend}
     http-request del-header Forwarded
     server backend 127.0.0.1:{backend}

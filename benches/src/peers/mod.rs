@@ -1,5 +1,6 @@
 //! The gateways that are compared, each configured for the same job in its own best way.
 
+pub(crate) mod envoy;
 pub(crate) mod gatepost;
 pub(crate) mod haproxy;
 pub(crate) mod nginx;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use crate::Outcome;
 use crate::backend;
 use crate::client::{Connection, Reply, free_port};
+use crate::front::Front;
 use crate::load::Verdict;
 use crate::options::Options;
 use crate::process::{Group, Launch};
@@ -36,6 +38,7 @@ pub(crate) enum Peer {
     /// With the list as its access module has it, by `allow` and `deny`, and that module's own 403.
     NginxAccess,
     Haproxy,
+    Envoy,
 }
 
 /// What a gateway has to do: admit clients on a list, throttle, log a JSON line a request, and
@@ -45,22 +48,37 @@ pub(crate) struct Job {
     pub(crate) backend: u16,
     /// Client connections it must be able to hold.
     pub(crate) clients: usize,
+    /// How they come to it.
+    pub(crate) front: Front,
 }
 
 impl Peer {
-    pub(crate) const ALL: [Self; 4] = [Self::Gatepost, Self::Nginx, Self::NginxAccess, Self::Haproxy];
+    const ALL: [Self; 5] = [Self::Gatepost, Self::Nginx, Self::NginxAccess, Self::Haproxy, Self::Envoy];
+    /// Those that take part when nobody says which: what a distribution ships.
+    pub(crate) const USUAL: [Self; 4] = [Self::Gatepost, Self::Nginx, Self::NginxAccess, Self::Haproxy];
+
+    /// Whether it is another one with another allow list, which only matters to a request's cost.
+    pub(crate) fn is_variant(self) -> bool {
+        self == Self::NginxAccess
+    }
+
+    /// Whether its TLS has a key exchange that is to withstand quantum computers. OpenSSL has it from 3.5 on.
+    pub(crate) fn has_post_quantum(self) -> bool {
+        matches!(self, Self::Gatepost | Self::Envoy)
+    }
 
     pub(crate) fn program(self, options: &Options) -> PathBuf {
         match self {
             Self::Gatepost => options.gatepost.clone(),
             Self::Nginx | Self::NginxAccess => "nginx".into(),
             Self::Haproxy => "haproxy".into(),
+            Self::Envoy => options.envoy.clone(),
         }
     }
 
     pub(crate) fn version_argument(self) -> &'static str {
         match self {
-            Self::Gatepost => "--version",
+            Self::Gatepost | Self::Envoy => "--version",
             Self::Nginx | Self::NginxAccess | Self::Haproxy => "-v",
         }
     }
@@ -69,14 +87,18 @@ impl Peer {
     pub(crate) fn start(self, options: &Options, job: &Job, verdict: Verdict) -> Outcome<Gateway> {
         let expected = match verdict {
             Verdict::Admitted => backend::BODY,
-            Verdict::Refused if self == Self::NginxAccess => nginx::FORBIDDEN_PAGE,
-            Verdict::Refused => FORBIDDEN,
+            Verdict::Refused => match self {
+                Self::NginxAccess => nginx::FORBIDDEN_PAGE,
+                Self::Envoy => envoy::FORBIDDEN,
+                Self::Gatepost | Self::Nginx | Self::Haproxy => FORBIDDEN,
+            },
         };
-        Gateway::start(options, "/bench", verdict, expected, |directory, port| match self {
+        Gateway::start(options, &job.front, "/bench", verdict, expected, |directory, port| match self {
             Self::Gatepost => gatepost::launch(&options.gatepost, directory, port, job, gatepost::BENCH),
             Self::Nginx => nginx::gateway(directory, port, job, nginx::List::Tree),
             Self::NginxAccess => nginx::gateway(directory, port, job, nginx::List::Walked),
             Self::Haproxy => haproxy::gateway(directory, port, job),
+            Self::Envoy => envoy::gateway(&options.envoy, directory, port, job),
         })
     }
 }
@@ -88,6 +110,7 @@ impl fmt::Display for Peer {
             Self::Nginx => "nginx",
             Self::NginxAccess => "nginx-allow-deny",
             Self::Haproxy => "HAProxy",
+            Self::Envoy => "Envoy",
         })
     }
 }
@@ -110,6 +133,7 @@ pub(crate) struct Configured {
 /// A running gateway.
 pub(crate) struct Gateway {
     pub(crate) port: u16,
+    pub(crate) front: Front,
     /// From its start to its first right answer.
     pub(crate) ready_after: Duration,
     group: Group,
@@ -123,6 +147,7 @@ impl Gateway {
     /// until `path` is answered as expected.
     pub(crate) fn start(
         options: &Options,
+        front: &Front,
         path: &str,
         verdict: Verdict,
         body: &str,
@@ -134,10 +159,10 @@ impl Gateway {
         let mut group = launch.start(options.cpus.gateway, directory.path())?;
         let expected = Reply { status: verdict.status(), body: body.to_owned() };
         loop {
-            let reply = Connection::open(port).and_then(|mut connection| connection.get(path));
+            let reply = Connection::open(port, front).and_then(|mut connection| connection.get(path));
             let ready_after = group.age();
             if reply.as_ref().is_ok_and(|reply| *reply == expected) {
-                return Ok(Self { port, ready_after, group, access_log, directory });
+                return Ok(Self { port, front: front.clone(), ready_after, group, access_log, directory });
             }
             // An answer that is not the right one is given a little time, silence more.
             let limit = if reply.is_ok() { Duration::from_secs(5) } else { START };

@@ -3,6 +3,7 @@
 
 use super::{Configured, FORBIDDEN, Job, RATE};
 use crate::Outcome;
+use crate::front::Http;
 use crate::load::CONNECTIONS;
 use crate::process::Launch;
 use crate::scratch::Scratch;
@@ -69,6 +70,24 @@ pub(crate) fn gateway(directory: &Scratch, port: u16, job: &Job, list: List) -> 
         List::Walked => ("", "include allowed.conf; deny all; server_tokens off;".to_owned()),
     };
     let backend = job.backend;
+    let listen = match (&job.front.tls, job.front.http) {
+        (None, Http::One) => "",
+        (None, Http::Two) => " http2",
+        (Some(_), Http::One) => " ssl",
+        (Some(_), Http::Two) => " ssl http2",
+    };
+    let tls = match &job.front.tls {
+        None => String::new(),
+        Some(certificate) => {
+            let files = certificate.write(directory)?;
+            format!(
+                "ssl_certificate {}; ssl_certificate_key {}; ssl_protocols TLSv1.2 TLSv1.3; ssl_session_tickets on; \
+                 ssl_session_cache shared:sessions:10m; ssl_ecdh_curve X25519:prime256v1;",
+                files.certificate.display(),
+                files.key.display()
+            )
+        }
+    };
     let http = format!(
         r#"
     {geo}
@@ -90,7 +109,8 @@ pub(crate) fn gateway(directory: &Scratch, port: u16, job: &Job, list: List) -> 
         keepalive_requests 1000000000;
     }}
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
+        listen 127.0.0.1:{port} backlog=4096{listen};
+        {tls}
         server_name bench;
         default_type application/json;
         {check}
