@@ -167,6 +167,8 @@ impl Attempts<'_> {
         let _ = stream.set_nodelay(true);
         let (sender, driver) = http1::Builder::new()
             .max_header_size(RESPONSE_HEAD)
+            // Also what is held of an answer for a client that takes none of it.
+            .max_buf_size(RESPONSE_HEAD)
             .handshake(TokioIo::new(Gathering(stream)))
             .await
             .map_err(|error| Rejection::BadUpstream(BadUpstream::Http(error)))?;

@@ -119,8 +119,8 @@ pub(crate) const DISCARD_BYTES: usize = 1024 * 1024;
 /// … and for this long.
 pub(crate) const DISCARD_TIME: Duration = Duration::from_secs(2);
 
-/// What is read of an HTTP/2 connection in one turn, in bytes: some thousand frames, if they are small.
-const TURN: usize = 64 * 1024;
+/// What is read of an HTTP/2 connection in one turn, in bytes: a thousand frames, if they are small.
+const TURN: usize = 16 * 1024;
 
 /// How long an accepted connection may wait for its first byte once connections are closed.
 const FRESH_GRACE: Duration = Duration::from_millis(250);
@@ -367,6 +367,11 @@ impl Connection {
         self.waste.set(self.waste.get().with_reset());
     }
 
+    /// A request was answered: who asks for much may take back more than others.
+    pub(crate) fn answered(&self) {
+        self.waste.set(self.waste.get().with_answer());
+    }
+
     /// Whether the client wastes more than honest clients do.
     pub(super) fn is_flooding(&self) -> bool {
         self.waste.get().is_too_much()
@@ -448,7 +453,8 @@ impl LastBytes {
 }
 
 /// What an HTTP/2 client sends to no purpose: frames that get nothing done, and requests that it takes back at once.
-/// Both are forgiven in time, so that it is the rate that counts.
+/// Both are forgiven in time, so that it is the rate that counts; and a request for each that is answered, because a proxy's
+/// connection carries those of many.
 #[derive(Debug, Clone, Copy, Default)]
 struct Waste {
     /// Bytes since something was last got done.
@@ -475,6 +481,10 @@ impl Waste {
     fn with_reset(self) -> Self {
         let forgiven = self.forgiven();
         Self { resets: forgiven.resets + 1, ..forgiven }
+    }
+
+    fn with_answer(self) -> Self {
+        Self { resets: self.resets.saturating_sub(1), ..self }
     }
 
     fn worthwhile(self) -> Self {

@@ -3,9 +3,9 @@
 use gatepost_testkit::http2_raw::{Http2, Outcome, block, data, flag, frame, get, headers, kind, post, request, reset};
 use gatepost_testkit::{Origin, Script, eventually};
 
-use crate::http2::code::{CANCEL, NO_ERROR, PROTOCOL_ERROR};
 use crate::http2::http2;
 use crate::setup::{SOON, Setup, ending, refusal};
+use gatepost_testkit::http2_raw::code::{CANCEL, NO_ERROR, PROTOCOL_ERROR};
 
 /// The four fields that every request has, and those of `more`; of one name the last counts.
 fn with(more: &[(&str, &str)]) -> Vec<u8> {
