@@ -1,6 +1,7 @@
 //! What a connection is doing, what it is waiting for, and what is over when it has waited too long.
 
 use std::cell::{Cell, RefCell, RefMut};
+use std::error::Error;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -415,8 +416,13 @@ impl Connection {
                 (Reason::HeadersTooLarge, Some(error.to_string()))
             }
             Finish::Hyper(Err(error)) if error.is_parse() => (Reason::Malformed, Some(error.to_string())),
+            Finish::Hyper(Err(error)) => match http2_mistake(error) {
+                Some(mistake) if mistake.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM) => (Reason::Flood, None),
+                Some(mistake) => (Reason::Malformed, Some(mistake.to_string())),
+                None => return,
+            },
             Finish::Flood => (Reason::Flood, None),
-            Finish::Hyper(_) | Finish::HeaderTimeout | Finish::Cut | Finish::Gone => return,
+            Finish::Hyper(Ok(())) | Finish::HeaderTimeout | Finish::Cut | Finish::Gone => return,
         };
         // The last one that was no answer of ours; an error's is the last of all.
         let status = self.own_answer.get().filter(StatusCode::is_client_error);
@@ -430,6 +436,11 @@ impl Connection {
             Finish::HeaderTimeout | Finish::Cut | Finish::Gone | Finish::Flood => false,
         }
     }
+}
+
+/// What a client did wrong on an HTTP/2 connection, if that is why it ended.
+fn http2_mistake(error: &hyper::Error) -> Option<&h2::Error> {
+    error.source()?.downcast_ref::<h2::Error>().filter(|error| error.is_library())
 }
 
 /// The last bytes read, across reads: enough to tell the end of a head, with line ends as hyper takes them.

@@ -114,6 +114,7 @@ async fn requests_that_are_taken_back_at_once_are_cut() {
     })
     .await;
     assert!(sent < 4 * MIB, "cut only after {sent} bytes");
+    refusal(&gateway, "flood").await;
     // So that each has reached a backend.
     let mut client = http2(&gateway).await;
     let before = origin.count();

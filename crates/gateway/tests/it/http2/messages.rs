@@ -294,3 +294,20 @@ async fn every_request_has_its_line_in_the_log() {
     assert_eq!((&lines[0]["host"], &lines[0]["bytes_out"]), (&"gateway.test".into(), &3.into()));
     assert_eq!(lines[1]["method"], "POST");
 }
+
+#[tokio::test]
+async fn a_connection_that_makes_no_sense_has_a_line_in_the_log() {
+    let origin = Origin::start(Script::ok("")).await;
+    let gateway = Setup::to(&origin).start().await;
+    let mut client = http2(&gateway).await;
+    client.send(data(0, "of no stream", false)).await;
+    assert_eq!(client.end(SOON).await, Some(PROTOCOL_ERROR));
+    let line = refusal(&gateway, "malformed").await;
+    assert_eq!((&line["verdict"], &line["status"]), (&"refused".into(), &gatepost_testkit::Json::Null));
+    // Who merely leaves, however abruptly, has none.
+    drop(http2(&gateway).await);
+    let mut client = http2(&gateway).await;
+    client.send(frame(kind::GOAWAY, 0, 0, [0, 0, 0, 0, 0, 0, 0, 2])).await;
+    client.end(SOON).await;
+    assert_eq!(gateway.log().len(), 1);
+}
