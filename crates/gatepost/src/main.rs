@@ -13,6 +13,10 @@ mod why;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+
 use crate::cli::{Cli, Command};
 use crate::exit::Failure;
 
@@ -62,12 +66,15 @@ fn print(text: &str) -> Result<(), Failure> {
 fn start_logging() {
     let wanted = std::env::var("GATEPOST_LOG").ok();
     let level = wanted.as_deref().map_or(Ok(tracing::Level::INFO), str::parse);
-    tracing_subscriber::fmt()
-        .with_max_level(*level.as_ref().unwrap_or(&tracing::Level::INFO))
+    let ours = *level.as_ref().unwrap_or(&tracing::Level::INFO);
+    // What strangers do wrong in HTTP/2 stands in the access log; `h2` would fill this one with it.
+    let h2 = if ours > tracing::Level::INFO { ours } else { tracing::Level::ERROR };
+    let lines = tracing_subscriber::fmt::layer()
         .with_target(false)
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr)
-        .init();
+        .with_filter(Targets::new().with_default(ours).with_target("h2", h2));
+    tracing_subscriber::registry().with(lines).init();
     if level.is_err() {
         tracing::warn!("GATEPOST_LOG is one of error, warn, info, debug and trace; it counts as info");
     }

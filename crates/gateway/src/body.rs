@@ -423,6 +423,8 @@ impl Drop for Exchange {
         let ended = progress.cut.take().unwrap_or(self.ended);
         if ended == Ended::Client && !progress.is_answered() {
             connection.took_back();
+        } else {
+            connection.answered();
         }
         let worker = &connection.worker;
         let stopped = ended == Ended::Client && worker.is_quitting();

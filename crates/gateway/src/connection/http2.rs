@@ -1,7 +1,8 @@
 //! HTTP/2: many requests at once, each a task of its own on the connection's thread.
 //!
-//! What a connection may hold at worst, beside its buffers of some 10 KiB: [`CONNECTION_WINDOW`] of request bodies that no
-//! backend has taken yet, and for each stream a head of `header_bytes` and [`SEND_BUFFER`] of an answer.
+//! What a connection may hold at worst, beside its buffers of some 40 KiB: [`CONNECTION_WINDOW`] of request bodies that no
+//! backend has taken yet, and for each stream a head of `header_bytes` and three pieces of an answer, of 64 KiB each: one
+//! that `h2` has, one that waits for room, and one that was read behind it.
 //!
 //! Every stream has the deadline of its route, and is reset when it is over. A stream whose client makes no room for its
 //! answer is reset after `idle_timeout`, the connection is cut when its socket takes nothing for so long, and closed when

@@ -1,6 +1,7 @@
 //! What a connection is doing, what it is waiting for, and what is over when it has waited too long.
 
 use std::cell::{Cell, RefCell, RefMut};
+use std::error::Error;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -128,8 +129,8 @@ pub(crate) const DISCARD_BYTES: usize = 1024 * 1024;
 /// … and for this long.
 pub(crate) const DISCARD_TIME: Duration = Duration::from_secs(2);
 
-/// What is read of an HTTP/2 connection in one turn, in bytes: some thousand frames, if they are small.
-const TURN: usize = 64 * 1024;
+/// What is read of an HTTP/2 connection in one turn, in bytes: a thousand frames, if they are small.
+const TURN: usize = 16 * 1024;
 
 /// How long an accepted connection may wait for its first byte once connections are closed.
 const FRESH_GRACE: Duration = Duration::from_millis(250);
@@ -415,6 +416,11 @@ impl Connection {
         self.waste.set(self.waste.get().with_reset());
     }
 
+    /// A request was answered: who asks for much may take back more than others.
+    pub(crate) fn answered(&self) {
+        self.waste.set(self.waste.get().with_answer());
+    }
+
     /// Whether the client wastes more than honest clients do.
     pub(super) fn is_flooding(&self) -> bool {
         self.waste.get().is_too_much()
@@ -458,8 +464,13 @@ impl Connection {
                 (Reason::HeadersTooLarge, Some(error.to_string()))
             }
             Finish::Hyper(Err(error)) if error.is_parse() => (Reason::Malformed, Some(error.to_string())),
+            Finish::Hyper(Err(error)) => match http2_mistake(error) {
+                Some(mistake) if mistake.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM) => (Reason::Flood, None),
+                Some(mistake) => (Reason::Malformed, Some(mistake.to_string())),
+                None => return,
+            },
             Finish::Flood => (Reason::Flood, None),
-            Finish::Hyper(_) | Finish::HeaderTimeout | Finish::Cut | Finish::Gone => return,
+            Finish::Hyper(Ok(())) | Finish::HeaderTimeout | Finish::Cut | Finish::Gone => return,
         };
         // The last one that was no answer of ours; an error's is the last of all.
         let status = self.own_answer.get().filter(StatusCode::is_client_error);
@@ -477,6 +488,11 @@ impl Connection {
 
 fn address_text(address: IpAddr) -> HeaderValue {
     HeaderValue::try_from(address.to_string()).unwrap_or(HeaderValue::from_static("unknown"))
+}
+
+/// What a client did wrong on an HTTP/2 connection, if that is why it ended.
+fn http2_mistake(error: &hyper::Error) -> Option<&h2::Error> {
+    error.source()?.downcast_ref::<h2::Error>().filter(|error| error.is_library())
 }
 
 /// The last bytes read, across reads: enough to tell the end of a head, with line ends as hyper takes them.
@@ -500,7 +516,8 @@ impl LastBytes {
 }
 
 /// What an HTTP/2 client sends to no purpose: frames that get nothing done, and requests that it takes back at once.
-/// Both are forgiven in time, so that it is the rate that counts.
+/// Both are forgiven in time, so that it is the rate that counts; and a request for each that is answered, because a proxy's
+/// connection carries those of many.
 #[derive(Debug, Clone, Copy, Default)]
 struct Waste {
     /// Bytes since something was last got done.
@@ -527,6 +544,10 @@ impl Waste {
     fn with_reset(self) -> Self {
         let forgiven = self.forgiven();
         Self { resets: forgiven.resets + 1, ..forgiven }
+    }
+
+    fn with_answer(self) -> Self {
+        Self { resets: self.resets.saturating_sub(1), ..self }
     }
 
     fn worthwhile(self) -> Self {

@@ -68,6 +68,8 @@ pub(super) async fn connection(
 async fn http1(wire: Wire) -> Result<(Sender, Rc<Handover>), Rejection> {
     let (sender, mut driver) = http1::Builder::new()
         .max_header_size(RESPONSE_HEAD)
+        // Also what is held of an answer for a client that takes none of it.
+        .max_buf_size(RESPONSE_HEAD)
         .handshake(TokioIo::new(wire))
         .await
         .map_err(|error| Rejection::BadUpstream(BadUpstream::Http(error)))?;

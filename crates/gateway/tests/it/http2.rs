@@ -13,13 +13,10 @@ use std::time::Duration;
 use gatepost_testkit::TestGateway;
 use gatepost_testkit::http2_raw::Http2;
 
-/// The code of a stream or connection that ended well, and so on: [`gatepost_testkit::http2_raw::code`] in short.
-pub(crate) use gatepost_testkit::http2_raw::code;
-
 /// A client of the gateway.
 pub(crate) async fn http2(gateway: &TestGateway) -> Http2 {
     Http2::connect(gateway.address()).await
 }
 
-/// What a limit of one second may take, until the connection has ended too.
+/// For a connection to end after a limit of one second, and the leave that a client is given to take.
 pub(crate) const SOON_AFTER: Duration = Duration::from_secs(6);

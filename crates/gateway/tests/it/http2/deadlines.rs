@@ -6,11 +6,12 @@ use gatepost_testkit::http2_raw::{
     Http2, Outcome, PREFACE, data, flag, frame, get, kind, ping, post, request, setting, settings, window_update,
 };
 use gatepost_testkit::{Origin, Script, eventually, pattern};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::http2::code::{CANCEL, NO_ERROR};
 use crate::http2::{SOON_AFTER, http2};
 use crate::setup::{SOON, Setup, assert_one_second, ending, refusal};
+use gatepost_testkit::http2_raw::code::{CANCEL, NO_ERROR};
 
 /// An answer that is never finished, and a request beside it that can be.
 async fn slow_and_other(slow: Script) -> Origin {
@@ -153,6 +154,7 @@ async fn who_does_not_ask_for_anything_is_closed_at_the_header_timeout() {
     let gateway = Setup::to(&origin).limits(r#"header_timeout = "1s""#).start().await;
     let block = request("GET", "/", &[]);
     let begun = [PREFACE, &settings(&[])].concat();
+    let mut clients = JoinSet::new();
     for (name, bytes) in [
         ("nothing", Vec::new()),
         ("half a preface", PREFACE[..10].to_vec()),
@@ -162,11 +164,14 @@ async fn who_does_not_ask_for_anything_is_closed_at_the_header_timeout() {
         ("half a frame", [begun, frame(kind::HEADERS, flag::END_HEADERS, 1, block)[..20].to_vec()].concat()),
     ] {
         let mut client = Http2::connect_silently(gateway.address()).await;
-        let started = Instant::now();
-        client.send(bytes).await;
-        client.end(SOON_AFTER).await;
-        assert!(started.elapsed() >= Duration::from_millis(900), "{name}: {:?}", started.elapsed());
+        clients.spawn(async move {
+            let started = Instant::now();
+            client.send(bytes).await;
+            client.end(SOON_AFTER).await;
+            assert!(started.elapsed() >= Duration::from_millis(900), "{name}: {:?}", started.elapsed());
+        });
     }
+    clients.join_all().await;
     assert_eq!(origin.count(), 0);
 }
 

@@ -6,9 +6,9 @@ use gatepost_testkit::http2_raw::{Http2, Outcome, data, flag, frame, get, kind, 
 use gatepost_testkit::{Origin, Script, TestGateway, eventually};
 use tokio::time::Instant;
 
-use crate::http2::code::NO_ERROR;
 use crate::http2::http2;
 use crate::setup::{SOON, Setup, ending};
+use gatepost_testkit::http2_raw::code::NO_ERROR;
 
 const LONG: Duration = Duration::from_secs(30);
 

@@ -8,9 +8,9 @@ use gatepost_testkit::http2_raw::{
 use gatepost_testkit::{Origin, Script, TestGateway, eventually};
 use tokio::time::timeout;
 
-use crate::http2::code::CANCEL;
 use crate::http2::http2;
 use crate::setup::{SOON, Setup, refusal};
+use gatepost_testkit::http2_raw::code::CANCEL;
 
 const MIB: usize = 1024 * 1024;
 
@@ -114,6 +114,7 @@ async fn requests_that_are_taken_back_at_once_are_cut() {
     })
     .await;
     assert!(sent < 4 * MIB, "cut only after {sent} bytes");
+    refusal(&gateway, "flood").await;
     // So that each has reached a backend.
     let mut client = http2(&gateway).await;
     let before = origin.count();
@@ -179,6 +180,21 @@ async fn a_page_that_takes_back_all_it_asked_for_is_no_flood() {
     client.send(second.iter().flat_map(|stream| reset(*stream, CANCEL)).collect::<Vec<_>>()).await;
     assert_eq!(client.get(2001, "/").await, Outcome::Answered(200));
     eventually(SOON, || origin.open() == 0).await;
+}
+
+#[tokio::test]
+async fn requests_taken_back_among_as_many_that_are_answered_are_no_flood() {
+    let origin = Origin::start(Script::silence()).await;
+    let text = Setup::to(&origin).text() + "[route.\"GET /\"]\nopen = true\nrespond = { body = \"here\" }\n";
+    let gateway = TestGateway::start(&text).await;
+    let mut client = http2(&gateway).await;
+    // As a proxy does whose own clients give up now and then.
+    for number in 0..600 {
+        let (answered, given_up) = (odd(2 * number), odd(2 * number + 1));
+        assert_eq!(client.get(answered, "/").await, Outcome::Answered(200), "{number}");
+        assert!(is_heard(&mut client, get(given_up, "/slow")).await, "{number}");
+        assert!(is_heard(&mut client, reset(given_up, CANCEL)).await, "{number}");
+    }
 }
 
 #[tokio::test]

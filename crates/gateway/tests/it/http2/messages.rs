@@ -3,9 +3,9 @@
 use gatepost_testkit::http2_raw::{Http2, Outcome, block, data, flag, frame, get, headers, kind, post, request, reset};
 use gatepost_testkit::{Origin, Script, eventually};
 
-use crate::http2::code::{CANCEL, NO_ERROR, PROTOCOL_ERROR};
 use crate::http2::http2;
 use crate::setup::{SOON, Setup, ending, refusal};
+use gatepost_testkit::http2_raw::code::{CANCEL, NO_ERROR, PROTOCOL_ERROR};
 
 /// The four fields that every request has, and those of `more`; of one name the last counts.
 fn with(more: &[(&str, &str)]) -> Vec<u8> {
@@ -293,4 +293,21 @@ async fn every_request_has_its_line_in_the_log() {
     assert_eq!(seen, [(Some("/one"), Some(200)), (Some("/two"), Some(502)), (Some("/"), Some(400))]);
     assert_eq!((&lines[0]["host"], &lines[0]["bytes_out"]), (&"gateway.test".into(), &3.into()));
     assert_eq!(lines[1]["method"], "POST");
+}
+
+#[tokio::test]
+async fn a_connection_that_makes_no_sense_has_a_line_in_the_log() {
+    let origin = Origin::start(Script::ok("")).await;
+    let gateway = Setup::to(&origin).start().await;
+    let mut client = http2(&gateway).await;
+    client.send(data(0, "of no stream", false)).await;
+    assert_eq!(client.end(SOON).await, Some(PROTOCOL_ERROR));
+    let line = refusal(&gateway, "malformed").await;
+    assert_eq!((&line["verdict"], &line["status"]), (&"refused".into(), &gatepost_testkit::Json::Null));
+    // Who merely leaves, however abruptly, has none.
+    drop(http2(&gateway).await);
+    let mut client = http2(&gateway).await;
+    client.send(frame(kind::GOAWAY, 0, 0, [0, 0, 0, 0, 0, 0, 0, 2])).await;
+    client.end(SOON).await;
+    assert_eq!(gateway.log().len(), 1);
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use gatepost_testkit::http2_raw::{Outcome, data, get, headers, kind, post, request};
 use gatepost_testkit::{Origin, Script, TestGateway, eventually};
 
-use crate::http2::code::{NO_ERROR, REFUSED_STREAM};
 use crate::http2::http2;
 use crate::setup::{SOON, Setup, refusal};
+use gatepost_testkit::http2_raw::code::{NO_ERROR, REFUSED_STREAM};
 
 #[tokio::test]
 async fn a_refusal_ends_its_stream_and_no_other() {
