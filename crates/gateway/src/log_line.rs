@@ -11,6 +11,13 @@ use jiff::Timestamp;
 use crate::record::{ClientFrom, Ended, Record};
 use crate::rejection::Reason;
 
+/// The key of a field that is not the first, in one piece: a line has so many that it counts.
+macro_rules! key {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
+}
+
 /// Makes lines, and remembers how the second they are in is written.
 #[derive(Debug, Default)]
 pub(crate) struct LineWriter {
@@ -46,43 +53,43 @@ impl LineWriter {
         }
         fields.raw("\"");
         if let Some(method) = &record.method {
-            fields.name("method");
+            fields.raw(key!("method"));
             // A method is a token.
             fields.quoted(method.as_str());
         }
         if let Some(version) = record.tls {
-            fields.name("tls");
+            fields.raw(key!("tls"));
             fields.quoted(version);
         }
         if record.is_http2 {
             fields.raw(r#","http":"2""#);
         }
         if record.method.is_some() {
-            fields.text("host", &record.host);
-            fields.text("path", &record.path);
+            fields.text(key!("host"), &record.host);
+            fields.text(key!("path"), &record.path);
         }
         if let Some(route) = &record.route {
             fields.raw(&route.log_fields);
         }
-        fields.name("verdict");
+        fields.raw(key!("verdict"));
         fields.raw(if record.admitted { r#""admitted""# } else { r#""refused""# });
         if let Some(reason) = record.reason.map(Reason::name) {
-            fields.name("reason");
+            fields.raw(key!("reason"));
             fields.quoted(reason);
         }
         if let Some(detail) = &record.detail {
-            fields.text("detail", detail);
+            fields.text(key!("detail"), detail);
         }
         if let Some(status) = record.status {
-            fields.name("status");
+            fields.raw(key!("status"));
             fields.raw(status.as_str());
         }
         forwarding(record, &mut fields);
-        fields.milliseconds("total_ms", record.took);
-        fields.count("bytes_in", record.bytes_in);
-        fields.count("bytes_out", record.bytes_out);
+        fields.milliseconds(key!("total_ms"), record.took);
+        fields.count(key!("bytes_in"), record.bytes_in);
+        fields.count(key!("bytes_out"), record.bytes_out);
         if record.ended != Ended::Complete {
-            fields.name("ended");
+            fields.raw(key!("ended"));
             fields.quoted(record.ended.name());
         }
         fields.raw("}\n");
@@ -111,23 +118,23 @@ const DEFAULT_STAGE: &str = "$default";
 pub(crate) fn route_fields(api: &str, stage: &str, route: &str) -> Box<str> {
     let mut line = Vec::new();
     let mut fields = Fields(&mut line);
-    fields.text("api", api);
+    fields.text(key!("api"), api);
     if stage != DEFAULT_STAGE {
-        fields.text("stage", stage);
+        fields.text(key!("stage"), stage);
     }
-    fields.text("route", route);
+    fields.text(key!("route"), route);
     String::from_utf8_lossy(&line).into()
 }
 
 fn forwarding(record: &Record, fields: &mut Fields<'_>) {
     if let Some(upstream) = &record.upstream {
-        fields.text("upstream", upstream);
+        fields.text(key!("upstream"), upstream);
     }
     if record.attempts > 1 {
-        fields.count("attempts", record.attempts.into());
+        fields.count(key!("attempts"), record.attempts.into());
     }
     if let Some(took) = record.upstream_took {
-        fields.milliseconds("upstream_ms", took);
+        fields.milliseconds(key!("upstream_ms"), took);
     }
 }
 
@@ -153,28 +160,22 @@ impl Fields<'_> {
         self.bytes(&[digit(100), digit(10), digit(1)]);
     }
 
-    fn name(&mut self, name: &str) {
-        self.raw(",\"");
-        self.raw(name);
-        self.raw("\":");
-    }
-
-    fn count(&mut self, name: &str, count: u64) {
-        self.name(name);
+    fn count(&mut self, key: &'static str, count: u64) {
+        self.raw(key);
         self.number(count);
     }
 
     /// To the microsecond.
-    fn milliseconds(&mut self, name: &str, duration: Duration) {
+    fn milliseconds(&mut self, key: &'static str, duration: Duration) {
         let milliseconds = duration.as_millis();
-        self.name(name);
+        self.raw(key);
         self.number(u64::try_from(milliseconds).unwrap_or(u64::MAX));
         self.raw(".");
         self.three_digits(duration.subsec_micros() % 1000);
     }
 
-    fn text(&mut self, name: &str, text: &str) {
-        self.name(name);
+    fn text(&mut self, key: &'static str, text: &str) {
+        self.raw(key);
         let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
         // Without a way out of the loop it is done many bytes at a time.
         if text.bytes().fold(true, |plain, byte| plain & is_plain(byte)) {
@@ -219,7 +220,7 @@ mod tests {
     fn field(text: &str) -> String {
         let mut line = b"{\"a\":1".to_vec();
         let mut fields = Fields(&mut line);
-        fields.text("text", text);
+        fields.text(key!("text"), text);
         fields.raw("}");
         String::from_utf8(line).unwrap()
     }
