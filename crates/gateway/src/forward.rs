@@ -74,15 +74,11 @@ pub(crate) async fn forward(
     };
     let outcome = progress.unless_expired(attempts.run(request, exchange)).await;
     exchange.note(|record| record.upstream_took = Some(started.elapsed()));
-    let (response, sender) = match outcome {
-        Ok(answer) => answer?,
-        // A backend cannot answer what its client has not finished sending.
-        Err(Expired::Deadline) if progress.is_owed_body() => return Err(Rejection::BodyStalled),
-        Err(Expired::Deadline) => return Err(attempts.failed(Rejection::UpstreamTimeout)),
-        Err(Expired::BodyStalled) => return Err(Rejection::BodyStalled),
-    };
+    let (response, sender) = outcome.map_err(|expired| attempts.expired(expired))??;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let agreed = upgrade(asked.as_ref(), response, sender).await;
+        // The socket is free once the request is on it, which is up to the client.
+        let agreed = progress.unless_expired(upgrade(asked.as_ref(), response, sender)).await;
+        let agreed = agreed.map_err(|expired| attempts.expired(expired))?;
         let (head, stream, read_ahead) =
             agreed.map_err(|nonsense| attempts.failed(Rejection::BadUpstream(nonsense)))?;
         // From here on it is between the two, for as long as they like.
@@ -235,6 +231,16 @@ impl<'a> Attempts<'a> {
             visit.failed(self.stream.connection.worker.shared.clock, &why);
         }
         why
+    }
+
+    /// Why there is no answer in time.
+    fn expired(&self, expired: Expired) -> Rejection {
+        match expired {
+            // A backend cannot answer what its client has not finished sending.
+            Expired::Deadline if self.stream.progress.is_owed_body() => Rejection::BodyStalled,
+            Expired::Deadline => self.failed(Rejection::UpstreamTimeout),
+            Expired::BodyStalled => Rejection::BodyStalled,
+        }
     }
 
     /// The target has answered; the request stays under way at it as long as what is returned is kept.
