@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gatepost_config::model::HttpVersion;
-use http::header::{CONNECTION, CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, Entry, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
@@ -346,10 +346,19 @@ fn outgoing(
             Version::HTTP_2
         }
     };
-    if body.length().is_none() && parts.version == Version::HTTP_11 {
+    match body.length() {
         // hyper would send a GET without its body of unknown length.
-        parts.headers.remove(CONTENT_LENGTH);
-        parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        None if parts.version == Version::HTTP_11 => {
+            parts.headers.remove(CONTENT_LENGTH);
+            parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        None => {}
+        // However it was written, and however often (RFC 9110, 8.6).
+        Some(length) => {
+            if let Entry::Occupied(mut told) = parts.headers.entry(CONTENT_LENGTH) {
+                told.insert(length.into());
+            }
+        }
     }
     Request::from_parts(parts, body)
 }

@@ -200,6 +200,27 @@ async fn a_body_keeps_its_length_or_goes_in_chunks_and_loses_its_trailers() {
 }
 
 #[tokio::test]
+async fn a_length_told_twice_or_oddly_is_told_once_and_plainly() {
+    let origin = Origin::start(Script::echo()).await;
+    let gateway = Setup::to(&origin).start().await;
+    let mut client = http2(&gateway).await;
+    let told = |times: &[&'static str]| times.iter().map(|length| ("content-length", *length)).collect::<Vec<_>>();
+    for (number, (told, body)) in [(told(&["4", "4"]), "four"), (told(&["0004"]), "four"), (told(&["0", "00"]), "")]
+        .into_iter()
+        .enumerate()
+    {
+        let stream = 2 * u32::try_from(number).unwrap() + 1;
+        let head = headers(stream, request("POST", "/", &told), body.is_empty());
+        let body_frame = if body.is_empty() { Vec::new() } else { data(stream, body, true) };
+        client.send([head, body_frame].concat()).await;
+        assert_eq!(client.answer(stream).await, (Outcome::Answered(200), body.as_bytes().to_vec()));
+        let head = origin.last().head.to_lowercase();
+        let lengths: Vec<&str> = head.lines().filter(|line| line.starts_with("content-length")).collect();
+        assert_eq!(lengths, [format!("content-length: {}", body.len())], "{told:?}");
+    }
+}
+
+#[tokio::test]
 async fn half_a_body_never_looks_like_a_whole_one() {
     let origin = Origin::start(Script::echo()).await;
     let gateway = Setup::to(&origin).start().await;
