@@ -92,6 +92,10 @@ pub(crate) async fn forward(
     let (mut head, body) = response.into_parts();
     let trailers = trailers.pass(&head);
     headers::incoming(&mut head.headers, trailers);
+    if head.status == StatusCode::NO_CONTENT {
+        // It has no body, so none of a length (RFC 9110, 8.6): clients of HTTP/2 would miss it.
+        head.headers.remove(CONTENT_LENGTH);
+    }
     head.version = Version::HTTP_11;
     Ok(Forwarded::Answer(head, Answering { body, sender, trailers, _under_way: under_way }))
 }

@@ -36,7 +36,9 @@ fn range(text: &str) -> Result<RangeInclusive<u16>, TextError> {
     let wrong = || TextError::new(format!("{} is neither a status nor a range of them", quoted(text)));
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let (Some(first), Some(last)) = (status(first), status(last)) else {
-        return Err(wrong().with_help("the status of an answer is a number from 200 to 599; write them as `200-299,403`"));
+        return Err(
+            wrong().with_help("the status of an answer is a number from 200 to 599; write them as `200-299,403`")
+        );
     };
     if first > last {
         return Err(wrong().with_help(format!("write it as `{last}-{first}`")));

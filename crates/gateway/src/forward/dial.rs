@@ -55,13 +55,17 @@ pub(super) async fn connection(
         Turn::Lead(lead) => Some(lead),
         Turn::Alone => None,
     };
+    let made = multiplexed(pools, target, resolver).await;
+    if let (Some(lead), Err(_)) = (lead, &made) {
+        lead.fail();
+    }
+    made
+}
+
+async fn multiplexed(pools: &Pools, target: &Target, resolver: &Resolver) -> Result<Pooled, Rejection> {
     let (wire, lease) = target.connect(resolver).await.map_err(Rejection::Dial)?;
     let (sender, permitted) = http2(wire).await?;
-    let stream = pools.multiplexed.adopt(target.id, sender, permitted, lease);
-    if let Some(lead) = lead {
-        lead.succeed();
-    }
-    Ok(Pooled::Shared(stream))
+    Ok(Pooled::Shared(pools.multiplexed.adopt(target.id, sender, permitted, lease)))
 }
 
 /// The sender, and what is handed over after an upgrade.
