@@ -56,6 +56,16 @@ async fn a_request_and_its_answer_pass_whole() {
 }
 
 #[tokio::test]
+async fn the_log_says_what_is_wrong_with_a_backend_that_does_not_speak_http_2() {
+    let origin = Origin::start(Script::send("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")).await;
+    let gateway = Setup::to(&origin).start_with(two).await;
+    assert_eq!(client(&gateway).await.get("/").await.status, 502);
+    let line = refusal(&gateway, "bad_upstream").await;
+    let detail = line["detail"].as_str().expect("a text");
+    assert!(detail.starts_with("http2 error: "), "{detail}");
+}
+
+#[tokio::test]
 async fn the_backend_is_asked_for_its_own_host_or_the_clients_or_a_literal_one() {
     let origin = Http2Origin::start(Answer::ok("")).await;
     let own = origin.address().to_string();
