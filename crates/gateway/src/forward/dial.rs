@@ -97,6 +97,9 @@ async fn http2(wire: Wire) -> Result<(multiplex::Sender, Permitted), Rejection> 
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(RESPONSE_HEAD as u32)
+        // It would count what comes late for requests that clients have given up, never forget, and at some number fail
+        // all others on the connection.
+        .max_local_error_reset_streams(None)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_TIMEOUT)
         .handshake(TokioIo::new(wire))
