@@ -246,15 +246,20 @@ async fn answer_late(mut backend: TcpStream, given_up: usize) {
     const HEAD_200: [u8; 1] = [0x88];
     let mut preface = [0; PREFACE.len()];
     backend.read_exact(&mut preface).await.expect("a client of HTTP/2");
-    backend.write_all(&[settings(&[]), frame(kind::SETTINGS, flag::ACK, 0, [])].concat()).await.unwrap();
+    backend
+        .write_all(&[settings(&[]), frame(kind::SETTINGS, flag::ACK, 0, [])].concat())
+        .await
+        .expect("the gateway reads on");
     let mut resets = Vec::new();
     let mut head = [0; 9];
     while resets.len() < given_up && backend.read_exact(&mut head).await.is_ok() {
         let [a, b, c, kind, _, stream @ ..] = head;
         let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
-        backend.read_exact(&mut payload).await.unwrap();
+        backend.read_exact(&mut payload).await.expect("a whole frame");
         match (kind, u32::from_be_bytes(stream)) {
-            (kind::HEADERS, stream @ 2..) => backend.write_all(&headers(stream, HEAD_200, false)).await.unwrap(),
+            (kind::HEADERS, stream @ 2..) => {
+                backend.write_all(&headers(stream, HEAD_200, false)).await.expect("the gateway reads on")
+            }
             (kind::RST_STREAM, stream) => resets.push(stream),
             _ => {}
         }
@@ -262,9 +267,12 @@ async fn answer_late(mut backend: TcpStream, given_up: usize) {
     // What h2 remembers of streams that it has reset it remembers for a second.
     tokio::time::sleep(Duration::from_millis(1500)).await;
     for stream in resets {
-        backend.write_all(&data(stream, "x", false)).await.unwrap();
+        backend.write_all(&data(stream, "x", false)).await.expect("the gateway reads on");
     }
-    backend.write_all(&[headers(1, HEAD_200, false), data(1, "first", true)].concat()).await.unwrap();
+    backend
+        .write_all(&[headers(1, HEAD_200, false), data(1, "first", true)].concat())
+        .await
+        .expect("the gateway reads on");
     while let Ok(1..) = backend.read(&mut head).await {}
 }
 
