@@ -441,7 +441,7 @@ table! {
         /// The `Host` that is asked for: `"upstream"` (default: the target's own), or a host.
         host: BackendHost,
 
-        /// The statuses that mean that a target is well, from 100 to 599: `"200-299,403"`. Default
+        /// The statuses that mean that a target is well, from 200 to 599: `"200-299,403"`. Default
         /// `"200-299"`.
         codes: Codes,
 

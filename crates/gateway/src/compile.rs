@@ -403,6 +403,7 @@ impl Compiler<'_> {
         lasting.clients.retain(|name, _| used_clients.contains(name));
         lasting.upstreams.retain(|_, common| Arc::strong_count(common) > 1);
         stats.follow(lasting.targets.values());
+        stats.forget();
     }
 }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gatepost_config::model::HttpVersion;
-use http::header::{CONNECTION, CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, Entry, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
@@ -74,15 +74,11 @@ pub(crate) async fn forward(
     };
     let outcome = progress.unless_expired(attempts.run(request, exchange)).await;
     exchange.note(|record| record.upstream_took = Some(started.elapsed()));
-    let (response, sender) = match outcome {
-        Ok(answer) => answer?,
-        // A backend cannot answer what its client has not finished sending.
-        Err(Expired::Deadline) if progress.is_owed_body() => return Err(Rejection::BodyStalled),
-        Err(Expired::Deadline) => return Err(attempts.failed(Rejection::UpstreamTimeout)),
-        Err(Expired::BodyStalled) => return Err(Rejection::BodyStalled),
-    };
+    let (response, sender) = outcome.map_err(|expired| attempts.expired(expired))??;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let agreed = upgrade(asked.as_ref(), response, sender).await;
+        // The socket is free once the request is on it, which is up to the client.
+        let agreed = progress.unless_expired(upgrade(asked.as_ref(), response, sender)).await;
+        let agreed = agreed.map_err(|expired| attempts.expired(expired))?;
         let (head, stream, read_ahead) =
             agreed.map_err(|nonsense| attempts.failed(Rejection::BadUpstream(nonsense)))?;
         // From here on it is between the two, for as long as they like.
@@ -96,6 +92,10 @@ pub(crate) async fn forward(
     let (mut head, body) = response.into_parts();
     let trailers = trailers.pass(&head);
     headers::incoming(&mut head.headers, trailers);
+    if head.status == StatusCode::NO_CONTENT {
+        // It has no body, so none of a length (RFC 9110, 8.6): clients of HTTP/2 would miss it.
+        head.headers.remove(CONTENT_LENGTH);
+    }
     head.version = Version::HTTP_11;
     Ok(Forwarded::Answer(head, Answering { body, sender, trailers, _under_way: under_way }))
 }
@@ -237,6 +237,16 @@ impl<'a> Attempts<'a> {
         why
     }
 
+    /// Why there is no answer in time.
+    fn expired(&self, expired: Expired) -> Rejection {
+        match expired {
+            // A backend cannot answer what its client has not finished sending.
+            Expired::Deadline if self.stream.progress.is_owed_body() => Rejection::BodyStalled,
+            Expired::Deadline => self.failed(Rejection::UpstreamTimeout),
+            Expired::BodyStalled => Rejection::BodyStalled,
+        }
+    }
+
     /// The target has answered; the request stays under way at it as long as what is returned is kept.
     fn answered(&self) -> Option<gatepost_meter::Slot> {
         let mut visit = self.visit.take()?;
@@ -340,10 +350,19 @@ fn outgoing(
             Version::HTTP_2
         }
     };
-    if body.length().is_none() && parts.version == Version::HTTP_11 {
+    match body.length() {
         // hyper would send a GET without its body of unknown length.
-        parts.headers.remove(CONTENT_LENGTH);
-        parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        None if parts.version == Version::HTTP_11 => {
+            parts.headers.remove(CONTENT_LENGTH);
+            parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        None => {}
+        // However it was written, and however often (RFC 9110, 8.6).
+        Some(length) => {
+            if let Entry::Occupied(mut told) = parts.headers.entry(CONTENT_LENGTH) {
+                told.insert(length.into());
+            }
+        }
     }
     Request::from_parts(parts, body)
 }

@@ -1,5 +1,6 @@
 //! Why a request was not served, and the one place that turns reasons into answers.
 
+use std::error::Error as _;
 use std::fmt;
 
 use bytes::Bytes;
@@ -72,7 +73,7 @@ pub(crate) enum Malformed {
 #[derive(Debug, Error)]
 pub(crate) enum BadUpstream {
     /// It hung up, or what it sent is no HTTP.
-    #[error("{0}")]
+    #[error("{}", with_causes(.0))]
     Http(hyper::Error),
     /// Its body is coded, or its length told, in a way that could be read as another.
     #[error("its transfer coding or its length is not plain")]
@@ -83,6 +84,17 @@ pub(crate) enum BadUpstream {
     /// A redirect's location came out as no header value.
     #[error("the location is no header value")]
     Location,
+}
+
+/// What hyper says, which may be little more than a version of HTTP, and why it says so.
+pub(crate) fn with_causes(error: &hyper::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    text
 }
 
 /// The stable name of a reason, for logs and metrics.

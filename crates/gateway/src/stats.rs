@@ -119,6 +119,17 @@ impl Stats {
         *self.targets.lock().unwrap_or_else(PoisonError::into_inner) = targets.cloned().collect();
     }
 
+    /// Lets go of what nobody counts under any more: what neither the snapshot in force nor a request under way has, and
+    /// so neither the one before, from which the last numbers may not have been read yet.
+    pub(crate) fn forget(&self) {
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        routes.retain(|_, route| Arc::strong_count(route) > 1);
+        let mut apis = self.apis.lock().unwrap_or_else(PoisonError::into_inner);
+        apis.retain(|_, api| Arc::strong_count(api) > 1);
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.retain(|_, listener| Arc::strong_count(listener) > 1 || listener.connections.taken() > 0);
+    }
+
     /// All metrics in the text format of Prometheus.
     ///
     /// # Errors

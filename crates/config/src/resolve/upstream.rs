@@ -1,5 +1,6 @@
 //! `[upstream.…]`, and what every target must satisfy.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ pub(super) fn upstreams(upstreams: Namespace<Name, UpstreamTable>, reading: &mut
 
 fn upstream(name: &Name, table: UpstreamTable, reading: &mut Reading) -> Option<Upstream> {
     check_useful(&table, reading);
+    check_named_once(&table, reading);
     let ca = match &table.ca {
         Field::Absent => Some(None),
         Field::Broken => None,
@@ -62,11 +64,31 @@ fn check_useful(table: &UpstreamTable, reading: &mut Reading) {
         let help = "name another, or remove it; a name is one target, however many addresses it stands for";
         reading.report(error.with_help(help));
     }
+    if let Some(eject) = table.eject.given()
+        && targets.items.len() == 1
+    {
+        let error = reading.error(eject.key, "`eject` sends requests to other targets, and there is one");
+        let help = "name another, or remove it; a name is one target, however many addresses it stands for";
+        reading.report(error.with_help(help));
+    }
     if let Some(ca) = table.ca.given()
         && !targets.values().any(|Target(target)| target.tls)
     {
         let error = reading.error(ca.key, "`ca` is for `https` targets, and there are none");
         reading.report(error.with_help("write `https://` where TLS is meant, or remove it"));
+    }
+}
+
+/// Reports targets that are there already: requests that one has failed would be sent to it again.
+fn check_named_once(table: &UpstreamTable, reading: &mut Reading) {
+    let Some(targets) = table.targets.value() else { return };
+    let mut seen: HashMap<&model::Target, Span> = HashMap::new();
+    for target in &targets.items {
+        if let Some(first) = seen.insert(&target.value.0, target.span) {
+            let first = reading.place(first);
+            let error = reading.error(target.span, "this target is named twice");
+            reading.report(error.with_related(&first, "first named here"));
+        }
     }
 }
 

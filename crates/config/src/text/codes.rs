@@ -10,7 +10,7 @@ pub(crate) struct Codes(pub(crate) Vec<RangeInclusive<u16>>);
 
 impl Text for Codes {
     const WHAT: &'static str = "statuses such as \"200-299,403\"";
-    const PATTERN: &'static str = "^[1-5][0-9]{2}(-[1-5][0-9]{2})?(, ?[1-5][0-9]{2}(-[1-5][0-9]{2})?)*$";
+    const PATTERN: &'static str = "^[2-5][0-9]{2}(-[2-5][0-9]{2})?(, ?[2-5][0-9]{2}(-[2-5][0-9]{2})?)*$";
 
     fn parse(text: &str) -> Result<Self, TextError> {
         let mut ranges: Vec<RangeInclusive<u16>> = Vec::new();
@@ -36,7 +36,9 @@ fn range(text: &str) -> Result<RangeInclusive<u16>, TextError> {
     let wrong = || TextError::new(format!("{} is neither a status nor a range of them", quoted(text)));
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let (Some(first), Some(last)) = (status(first), status(last)) else {
-        return Err(wrong().with_help("a status is a number from 100 to 599; write them as `200-299,403`"));
+        return Err(
+            wrong().with_help("the status of an answer is a number from 200 to 599; write them as `200-299,403`")
+        );
     };
     if first > last {
         return Err(wrong().with_help(format!("write it as `{last}-{first}`")));
@@ -44,9 +46,10 @@ fn range(text: &str) -> Result<RangeInclusive<u16>, TextError> {
     Ok(first..=last)
 }
 
+/// The status of an answer; below 200 there is one still to come (RFC 9110, 15.2).
 fn status(text: &str) -> Option<u16> {
     let is_plain = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|status| is_plain && (100..=599).contains(status))
+    text.parse().ok().filter(|status| is_plain && (200..=599).contains(status))
 }
 
 fn shown(range: &RangeInclusive<u16>) -> String {
@@ -60,8 +63,8 @@ mod tests {
 
     #[test]
     fn codes_are_statuses_and_ranges() {
-        let codes = parse_all::<Codes>(&["200", "200-299,403", "100-199, 500-599"]);
-        assert_eq!(codes, [vec![200..=200], vec![200..=299, 403..=403], vec![100..=199, 500..=599]].map(Codes));
+        let codes = parse_all::<Codes>(&["200", "200-299,403", "200-399, 500-599"]);
+        assert_eq!(codes, [vec![200..=200], vec![200..=299, 403..=403], vec![200..=399, 500..=599]].map(Codes));
     }
 
     #[test]
@@ -73,6 +76,8 @@ mod tests {
             " 200",
             "200-",
             "99",
+            "101",
+            "100-299",
             "600",
             "0200",
             "299-200",

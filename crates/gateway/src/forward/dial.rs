@@ -55,13 +55,17 @@ pub(super) async fn connection(
         Turn::Lead(lead) => Some(lead),
         Turn::Alone => None,
     };
+    let made = multiplexed(pools, target, resolver).await;
+    if let (Some(lead), Err(_)) = (lead, &made) {
+        lead.fail();
+    }
+    made
+}
+
+async fn multiplexed(pools: &Pools, target: &Target, resolver: &Resolver) -> Result<Pooled, Rejection> {
     let (wire, lease) = target.connect(resolver).await.map_err(Rejection::Dial)?;
     let (sender, permitted) = http2(wire).await?;
-    let stream = pools.multiplexed.adopt(target.id, sender, permitted, lease);
-    if let Some(lead) = lead {
-        lead.succeed();
-    }
-    Ok(Pooled::Shared(stream))
+    Ok(Pooled::Shared(pools.multiplexed.adopt(target.id, sender, permitted, lease)))
 }
 
 /// The sender, and what is handed over after an upgrade.
@@ -95,6 +99,9 @@ async fn http2(wire: Wire) -> Result<(multiplex::Sender, Permitted), Rejection> 
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(RESPONSE_HEAD as u32)
+        // It would count what comes late for requests that clients have given up, never forget, and at some number fail
+        // all others on the connection.
+        .max_local_error_reset_streams(None)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_TIMEOUT)
         .handshake(TokioIo::new(wire))

@@ -54,10 +54,14 @@ fn names_upgrade(headers: &HeaderMap) -> bool {
     values.flat_map(|value| value.split(',')).any(|name| name.trim().eq_ignore_ascii_case("upgrade"))
 }
 
-/// Whether a protocol is none that carries requests to other routes of the backend.
+/// Whether a protocol is none that carries requests to other routes of the backend: name and version are tokens, for
+/// what is none some servers read as several.
 fn is_opaque(protocol: &str) -> bool {
-    let name = protocol.split('/').next().unwrap_or_default();
-    !name.is_empty() && !["h2c", "h2", "http", "tls"].iter().any(|carrier| name.eq_ignore_ascii_case(carrier))
+    let (name, version) = protocol.split_once('/').unwrap_or((protocol, "1"));
+    // Names of fields are tokens too.
+    let is_token = |text: &str| HeaderName::from_bytes(text.as_bytes()).is_ok();
+    let is_carrier = ["h2c", "h2", "http", "tls"].iter().any(|carrier| name.eq_ignore_ascii_case(carrier));
+    is_token(name) && is_token(version) && !is_carrier
 }
 
 /// A connection to a backend that has agreed to an upgrade.
@@ -119,6 +123,11 @@ mod tests {
             ("HTTP/2.0", "upgrade", false),
             ("TLS/1.0", "upgrade", false),
             ("", "upgrade", false),
+            ("foo,", "upgrade", false),
+            ("websocket;h2c", "upgrade", false),
+            ("websocket h2c", "upgrade", false),
+            ("websocket/\"h2c\"", "upgrade", false),
+            ("websocket/1/h2c", "upgrade", false),
         ] {
             let request = http::Request::get("/").header(UPGRADE, upgrade).header(CONNECTION, connection);
             let (parts, ()) = request.body(()).unwrap().into_parts();

@@ -19,6 +19,7 @@ use thiserror::Error;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use crate::rejection::with_causes;
 use crate::upstream::condition::Health;
 use crate::upstream::{ConnectError, Target};
 
@@ -48,7 +49,7 @@ struct Prober {
 enum Bad {
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    #[error("no answer: {0}")]
+    #[error("no answer: {}", with_causes(.0))]
     Http(#[from] hyper::Error),
     #[error("no answer within {0:?}")]
     Timeout(Duration),

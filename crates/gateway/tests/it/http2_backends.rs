@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use gatepost_config::model::{HttpVersion, Upstream};
 use gatepost_gateway::TargetState;
+use gatepost_testkit::http2_raw::{PREFACE, data, flag, frame, headers, kind, settings};
 use gatepost_testkit::{Answer, Http2Origin, Origin, Raw, Script, TestGateway, eventually, pattern};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::setup::{SOON, Setup, chunks, client, ending, post, post_chunked, refusal};
 
@@ -53,6 +56,16 @@ async fn a_request_and_its_answer_pass_whole() {
         }
     }
     assert_eq!(origin.accepted(), 1);
+}
+
+#[tokio::test]
+async fn the_log_says_what_is_wrong_with_a_backend_that_does_not_speak_http_2() {
+    let origin = Origin::start(Script::send("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")).await;
+    let gateway = Setup::to(&origin).start_with(two).await;
+    assert_eq!(client(&gateway).await.get("/").await.status, 502);
+    let line = refusal(&gateway, "bad_upstream").await;
+    let detail = line["detail"].as_str().expect("a text");
+    assert!(detail.starts_with("http2 error: "), "{detail}");
 }
 
 #[tokio::test]
@@ -225,6 +238,59 @@ async fn a_client_that_goes_away_takes_its_request_along_and_no_other() {
     origin.release();
     assert_eq!(stays.response().await.status, 200);
     assert_eq!(origin.accepted(), 1);
+}
+
+/// Answers every request with a head, and goes on with its body only once so many have been given up: each with a byte
+/// that nobody wants any more. Then it answers the first request.
+async fn answer_late(mut backend: TcpStream, given_up: usize) {
+    const HEAD_200: [u8; 1] = [0x88];
+    let mut preface = [0; PREFACE.len()];
+    backend.read_exact(&mut preface).await.expect("a client of HTTP/2");
+    backend
+        .write_all(&[settings(&[]), frame(kind::SETTINGS, flag::ACK, 0, [])].concat())
+        .await
+        .expect("the gateway reads on");
+    let mut resets = Vec::new();
+    let mut head = [0; 9];
+    while resets.len() < given_up && backend.read_exact(&mut head).await.is_ok() {
+        let [a, b, c, kind, _, stream @ ..] = head;
+        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+        backend.read_exact(&mut payload).await.expect("a whole frame");
+        match (kind, u32::from_be_bytes(stream)) {
+            (kind::HEADERS, stream @ 2..) => {
+                backend.write_all(&headers(stream, HEAD_200, false)).await.expect("the gateway reads on")
+            }
+            (kind::RST_STREAM, stream) => resets.push(stream),
+            _ => {}
+        }
+    }
+    // What h2 remembers of streams that it has reset it remembers for a second.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    for stream in resets {
+        backend.write_all(&data(stream, "x", false)).await.expect("the gateway reads on");
+    }
+    backend
+        .write_all(&[headers(1, HEAD_200, false), data(1, "first", true)].concat())
+        .await
+        .expect("the gateway reads on");
+    while let Ok(1..) = backend.read(&mut head).await {}
+}
+
+#[tokio::test]
+async fn clients_that_give_up_in_numbers_harm_no_other_on_the_same_connection() {
+    const GIVEN_UP: usize = 1100;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let setup = Setup::to_urls(&[format!("http://{}", listener.local_addr().unwrap())]);
+    let gateway = start_on_one_thread(&setup).await;
+    let mut first = ask(&gateway).await;
+    let (backend, _) = listener.accept().await.unwrap();
+    let backend = tokio::spawn(answer_late(backend, GIVEN_UP));
+    for _ in 0..GIVEN_UP {
+        ask(&gateway).await.read_until("\r\n\r\n").await;
+    }
+    assert_eq!(first.response().await.text(), "first");
+    drop(gateway);
+    backend.await.unwrap();
 }
 
 #[tokio::test]

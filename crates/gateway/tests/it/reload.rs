@@ -37,6 +37,43 @@ async fn the_next_request_on_an_open_connection_is_served_by_the_new_configurati
 }
 
 #[tokio::test]
+async fn names_that_are_gone_are_counted_for_one_more_configuration_and_then_forgotten() {
+    let named = |number: usize| {
+        format!(
+            "[listen.default]\naddresses = [\"127.0.0.1:0\"]\n[listen.l{number}]\naddresses = [\"127.0.0.1:0\"]\n\
+             [api.a{number}.route.\"GET /r{number}\"]\nopen = true\nrespond = {{}}\n"
+        )
+    };
+    let mut gateway = TestGateway::start(&named(0)).await;
+    let counted = |gateway: &TestGateway, number: usize| {
+        let metrics = gateway.metrics();
+        [format!("route=\"GET /r{number}\""), format!("{{api=\"a{number}\""), format!("listener=\"l{number}\"")]
+            .map(|label| metrics.contains(&label))
+    };
+    for number in 0..100 {
+        gateway.apply(&named(number)).await.expect("it can be served");
+        // Threads let go of a configuration when they meet the next one.
+        for _ in 0..4 {
+            assert_eq!(client(&gateway).await.get(&format!("/r{number}")).await.status, 200);
+        }
+        let of_it = format!("gatepost_requests_total{{api=\"a{number}\",route=\"GET /r{number}\",reason=\"\"}}");
+        let deadline = Instant::now() + SOON;
+        while gateway.metric(&of_it) < 3.5 {
+            assert!(Instant::now() < deadline, "{}", gateway.metrics());
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(counted(&gateway, number), [true; 3]);
+        if number > 1 {
+            assert_eq!(counted(&gateway, number - 1), [true; 3]);
+        }
+        if number > 5 && counted(&gateway, 0) == [false; 3] && counted(&gateway, 1) == [false; 3] {
+            return;
+        }
+    }
+    panic!("nothing is forgotten:\n{}", gateway.metrics());
+}
+
+#[tokio::test]
 async fn who_may_no_longer_enter_is_refused_at_the_next_request() {
     let origin = Origin::start(Script::ok("")).await;
     let setup = Setup::to(&origin);

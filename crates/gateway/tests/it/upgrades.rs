@@ -186,6 +186,44 @@ async fn an_upgraded_connection_counts_as_under_way_until_it_ends() {
     shake_hands(&gateway).await;
 }
 
+/// A handshake whose body is to come.
+const WITH_BODY: &str = "POST /chat HTTP/1.1\r\nhost: gateway.test\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+    content-length: 10\r\n\r\n";
+
+#[tokio::test]
+async fn a_backend_that_agrees_before_it_has_the_whole_request_holds_nobody_up() {
+    let backend = Agreeing::start(AGREED).await;
+    let gateway = backend.setup().forward(r#"timeout = "1s""#).start().await;
+    let mut client = client(&gateway).await;
+    client.send(WITH_BODY).await;
+    assert_eq!(client.response().await.status, 408);
+}
+
+#[tokio::test]
+async fn a_request_with_a_body_is_upgraded_once_its_body_has_been_sent() {
+    let backend = Agreeing::start(AGREED).await;
+    let gateway = backend.setup().start().await;
+    let mut client = client(&gateway).await;
+    client.send(WITH_BODY).await;
+    client.send("0123456789").await;
+    assert!(client.read_until("\r\n\r\n").await.starts_with("HTTP/1.1 101 "));
+    client.send("<x>").await;
+    client.read_until("<x><x>").await;
+}
+
+#[tokio::test]
+async fn an_agreement_says_nothing_of_a_body() {
+    let lengths = "content-length: 5\r\ntransfer-encoding: chunked\r\n";
+    for more in ["content-length: 5\r\n", "transfer-encoding: chunked\r\n", lengths] {
+        let backend = Agreeing::start(AGREED.replace("\r\n\r\n", &format!("\r\n{more}\r\n"))).await;
+        let gateway = backend.setup().start().await;
+        let mut client = client(&gateway).await;
+        client.send(HANDSHAKE).await;
+        let head = client.read_until("\r\n\r\n").await.to_lowercase();
+        assert!(!head.contains("content-length") && !head.contains("transfer-encoding"), "{head}");
+    }
+}
+
 #[tokio::test]
 async fn stopping_waits_for_upgraded_connections_as_long_as_draining_takes() {
     let backend = Agreeing::start(AGREED).await;

@@ -57,7 +57,8 @@ struct Dialing {
     failed: Cell<bool>,
 }
 
-/// The right to make a connection that others wait for. Dropped without one, it has failed.
+/// The right to make a connection that others wait for. Dropped without one, it goes to the next of them: whoever had it
+/// has gone away, which says nothing of the backend.
 #[derive(Debug)]
 pub(crate) struct Lead<'p> {
     pools: &'p Multiplexed,
@@ -161,16 +162,15 @@ impl Multiplexed {
 
     fn lead(&self, target: u64) -> Lead<'_> {
         let dialing = Rc::<Dialing>::default();
-        dialing.failed.set(true);
         self.0.borrow_mut().entry(target).or_default().dialing = Some(Rc::clone(&dialing));
         Lead { pools: self, target, dialing }
     }
 }
 
 impl Lead<'_> {
-    /// A connection was made and adopted.
-    pub(crate) fn succeed(self) {
-        self.dialing.failed.set(false);
+    /// No connection could be made.
+    pub(crate) fn fail(self) {
+        self.dialing.failed.set(true);
     }
 }
 
@@ -227,5 +227,33 @@ impl Drop for Stream {
     fn drop(&mut self) {
         self.0.streams.update(|streams| streams.saturating_sub(1));
         self.0.last_used.set(Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// What comes of waiting for nobody: nothing, as long as somebody else makes a connection.
+    async fn is_waiting(turn: impl Future) -> bool {
+        timeout(Duration::ZERO, turn).await.is_err()
+    }
+
+    #[tokio::test]
+    async fn who_goes_away_while_making_a_connection_leaves_that_to_the_next_one_alone() {
+        let pools = Multiplexed::default();
+        let Turn::Lead(lead) = pools.turn(1, None).await else { panic!("nobody else makes one") };
+        let (mut next, mut last) = (pin!(pools.turn(1, None)), pin!(pools.turn(1, None)));
+        assert!(is_waiting(&mut next).await && is_waiting(&mut last).await);
+        drop(lead);
+        let Turn::Lead(lead) = next.await else { panic!("somebody else makes one") };
+        assert!(is_waiting(&mut last).await);
+        lead.fail();
+        assert!(matches!(last.await, Turn::Alone));
+        assert!(matches!(pools.turn(1, None).await, Turn::Lead(_)));
     }
 }

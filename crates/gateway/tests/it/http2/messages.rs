@@ -200,6 +200,40 @@ async fn a_body_keeps_its_length_or_goes_in_chunks_and_loses_its_trailers() {
 }
 
 #[tokio::test]
+async fn no_content_has_no_length_whatever_its_backend_says() {
+    let origin = Origin::start(Script::send("HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\n")).await;
+    let gateway = Setup::to(&origin).start().await;
+    let mut client = http2(&gateway).await;
+    client.send(get(1, "/")).await;
+    let head = client.until(|frame| frame.kind == kind::HEADERS).await;
+    assert_eq!((head.status(), head.flags & flag::END_STREAM), (204, flag::END_STREAM));
+    // `content-length` has the number 28 in the table (RFC 7541, appendix A); here with a value of one byte.
+    assert!(!head.payload.windows(3).any(|bytes| bytes == [0x0f, 0x0d, 0x81]), "{:02x?}", head.payload);
+    let plain = crate::setup::client(&gateway).await.get("/").await;
+    assert_eq!((plain.status, plain.header("content-length")), (204, None));
+}
+
+#[tokio::test]
+async fn a_length_told_twice_or_oddly_is_told_once_and_plainly() {
+    let origin = Origin::start(Script::echo()).await;
+    let gateway = Setup::to(&origin).start().await;
+    let mut client = http2(&gateway).await;
+    let told = |times: &[&'static str]| times.iter().map(|length| ("content-length", *length)).collect::<Vec<_>>();
+    for (number, (told, body)) in
+        [(told(&["4", "4"]), "four"), (told(&["0004"]), "four"), (told(&["0", "00"]), "")].into_iter().enumerate()
+    {
+        let stream = 2 * u32::try_from(number).unwrap() + 1;
+        let head = headers(stream, request("POST", "/", &told), body.is_empty());
+        let body_frame = if body.is_empty() { Vec::new() } else { data(stream, body, true) };
+        client.send([head, body_frame].concat()).await;
+        assert_eq!(client.answer(stream).await, (Outcome::Answered(200), body.as_bytes().to_vec()));
+        let head = origin.last().head.to_lowercase();
+        let lengths: Vec<&str> = head.lines().filter(|line| line.starts_with("content-length")).collect();
+        assert_eq!(lengths, [format!("content-length: {}", body.len())], "{told:?}");
+    }
+}
+
+#[tokio::test]
 async fn half_a_body_never_looks_like_a_whole_one() {
     let origin = Origin::start(Script::echo()).await;
     let gateway = Setup::to(&origin).start().await;
