@@ -61,7 +61,7 @@ impl SharedBody {
             reader.wake();
         }
         if incoming.is_end_stream() {
-            self.ended.set(true);
+            self.end(stream);
         } else {
             stream.abandon(incoming, self.awaits_continue.get());
         }
@@ -72,12 +72,17 @@ impl SharedBody {
         !self.ended.get()
     }
 
+    /// All of it has come. From now on it is up to the connection's task to look whether the client is still there, and
+    /// it is a backend's task that reads.
+    fn end(&self, stream: &Stream) {
+        self.ended.set(true);
+        if stream.connection.is_http1() {
+            stream.progress.wake();
+        }
+    }
+
     /// Polls it for `cx`'s task, which is woken when it is released.
-    fn poll_incoming(
-        &self,
-        cx: &mut Context<'_>,
-        connection: &Connection,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_incoming(&self, cx: &mut Context<'_>, stream: &Stream) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let mut slot = self.incoming.borrow_mut();
         let Some(incoming) = slot.as_mut() else {
             return Poll::Ready(None);
@@ -90,7 +95,9 @@ impl SharedBody {
         let polled = ready!(Pin::new(&mut *incoming).poll_frame(cx));
         if polled.is_none() {
             // A stream that was reset with NO_ERROR ends like a whole one as far as hyper says.
-            self.ended.set(connection.is_http1() || incoming.is_end_stream());
+            if stream.connection.is_http1() || incoming.is_end_stream() {
+                self.end(stream);
+            }
         }
         if !matches!(polled, Some(Ok(_))) {
             *slot = None;
@@ -162,7 +169,7 @@ impl Body for RequestBody {
         let Some(shared) = &self.shared else {
             return Poll::Ready(None);
         };
-        let polled = shared.poll_incoming(cx, &self.stream.connection);
+        let polled = shared.poll_incoming(cx, &self.stream);
         self.stream.await_body(polled.is_pending());
         match ready!(polled) {
             Some(Ok(frame)) => {
