@@ -197,3 +197,30 @@ async fn stopping_waits_for_upgraded_connections_as_long_as_draining_takes() {
     drop(client);
     tokio::time::timeout(SOON, stopping).await.expect("nothing is left to wait for").unwrap();
 }
+
+#[tokio::test]
+async fn an_upgrade_that_is_agreed_to_while_the_gateway_stops_is_a_whole_one() {
+    let origin = Origin::start(Script::default().at_once().then_wait().then_send(AGREED).then_hang()).await;
+    let gateway = Setup::to(&origin).start().await;
+    let mut client = client(&gateway).await;
+    client.send(HANDSHAKE).await;
+    eventually(SOON, || origin.count() == 1).await;
+    let stopping = tokio::spawn(gateway.stop(Duration::from_secs(30)));
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    origin.release();
+    let head = client.read_until("\r\n\r\n").await.to_lowercase();
+    assert!(head.starts_with("http/1.1 101 ") && head.contains("\r\nconnection: upgrade\r\n"), "{head}");
+    drop(client);
+    tokio::time::timeout(SOON, stopping).await.expect("nothing is left to wait for").unwrap();
+}
+
+#[tokio::test]
+async fn a_request_with_a_body_asks_for_no_upgrade_and_keeps_its_limits() {
+    let origin = Origin::start(Script::default().at_once().then_send(AGREED).then_hang()).await;
+    let gateway = Setup::to(&origin).start().await;
+    let mut client = client(&gateway).await;
+    client.send(HANDSHAKE.replace("GET", "POST").replace("\r\n\r\n", "\r\ncontent-length: 10\r\n\r\nhalf")).await;
+    assert_eq!(client.response().await.status, 502);
+    assert_eq!(origin.last().header("upgrade"), None);
+    eventually(SOON, || origin.open() == 0).await;
+}
