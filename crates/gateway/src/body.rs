@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::Bytes;
 use gatepost_meter::Slot;
 use gatepost_net::BelievedHeader;
-use http::HeaderValue;
+use http::{HeaderValue, Method};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -396,6 +396,11 @@ impl Exchange {
     /// The client's address as text.
     pub(crate) fn client_text(&self) -> &HeaderValue {
         self.record.as_ref().map_or(&self.stream.connection.client_text, |record| &record.client)
+    }
+
+    /// Whether the client wants the head of the answer alone.
+    pub(crate) fn is_head_alone(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| record.method == Some(Method::HEAD))
     }
 
     /// Adds to the record.

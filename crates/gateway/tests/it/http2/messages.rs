@@ -1,7 +1,7 @@
 //! What a request may look like, and what a backend sees of it.
 
 use gatepost_testkit::http2_raw::{Http2, Outcome, block, data, flag, frame, get, headers, kind, post, request, reset};
-use gatepost_testkit::{Origin, Script, eventually};
+use gatepost_testkit::{Origin, Script, TestGateway, eventually};
 
 use crate::http2::code::{CANCEL, NO_ERROR, PROTOCOL_ERROR};
 use crate::http2::http2;
@@ -293,4 +293,20 @@ async fn every_request_has_its_line_in_the_log() {
     assert_eq!(seen, [(Some("/one"), Some(200)), (Some("/two"), Some(502)), (Some("/"), Some(400))]);
     assert_eq!((&lines[0]["host"], &lines[0]["bytes_out"]), (&"gateway.test".into(), &3.into()));
     assert_eq!(lines[1]["method"], "POST");
+}
+
+#[tokio::test]
+async fn an_answer_to_head_has_no_body_whoever_gives_it() {
+    let origin = Origin::start(Script::send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n")).await;
+    let text = Setup::to(&origin).text()
+        + "[route.\"GET /own\"]\nopen = true\nrespond = { body = \"here\" }\n\
+           [route.\"HEAD /own\"]\nopen = true\nrespond = { body = \"here\" }\n\
+           [route.\"GET /closed\"]\nfrom = [\"192.0.2.1\"]\nrespond = {}\n";
+    let gateway = TestGateway::start(&text).await;
+    let mut client = http2(&gateway).await;
+    for (stream, path, status) in [(1, "/", 200), (3, "/own", 200), (5, "/closed", 403), (7, "/../..", 400)] {
+        client.send(headers(stream, request("HEAD", path, &[]), true)).await;
+        let (outcome, body) = client.answer(stream).await;
+        assert_eq!((outcome, body.len()), (Outcome::Answered(status), 0), "{path}");
+    }
 }
