@@ -251,6 +251,10 @@ impl Answering {
 #[derive(Debug)]
 pub(crate) struct ResponseBody {
     content: Content,
+    /// What has come of it and was not handed over.
+    held: Bytes,
+    /// Whether nothing comes after that.
+    held_is_last: bool,
     /// Absent: it goes on elsewhere.
     exchange: Option<Exchange>,
 }
@@ -263,16 +267,24 @@ enum Content {
     Streamed(SizeHint),
 }
 
+/// What is handed over at a time with HTTP/2, in bytes: `h2` takes a piece whole once its client has made room for one
+/// byte, and then it cannot be taken back. As much as a frame holds.
+const PIECE: usize = 16 * 1024;
+
 impl ResponseBody {
+    fn of(content: Content, exchange: Option<Exchange>) -> Self {
+        Self { content, held: Bytes::new(), held_is_last: false, exchange }
+    }
+
     pub(crate) fn whole(bytes: Bytes, mut exchange: Exchange) -> Self {
         // What is handed over in one piece is not cut; whether the client takes it is between it and hyper.
         exchange.ended = Ended::Complete;
-        Self { content: Content::Whole(bytes), exchange: Some(exchange) }
+        Self::of(Content::Whole(bytes), Some(exchange))
     }
 
     /// Nothing, and not the end of the exchange.
     pub(crate) fn none() -> Self {
-        Self { content: Content::Whole(Bytes::new()), exchange: None }
+        Self::of(Content::Whole(Bytes::new()), None)
     }
 
     pub(crate) fn streamed(answering: Answering, mut exchange: Exchange) -> Self {
@@ -280,14 +292,34 @@ impl ResponseBody {
         if answering.is_over() {
             exchange.ended = Ended::Complete;
             answering.complete();
-            return Self { content: Content::Whole(Bytes::new()), exchange: Some(exchange) };
+            return Self::of(Content::Whole(Bytes::new()), Some(exchange));
         }
         exchange.stream.progress.answering.replace(Some(answering));
-        Self { content: Content::Streamed(hint), exchange: Some(exchange) }
+        Self::of(Content::Streamed(hint), Some(exchange))
+    }
+
+    /// The next piece of what is held.
+    fn hand_over(&mut self) -> Bytes {
+        let Some(exchange) = &mut self.exchange else { return std::mem::take(&mut self.held) };
+        self.held_is_last |= exchange.ended == Ended::Complete;
+        let most = match self.held.len() {
+            _ if exchange.stream.connection.is_http1() => usize::MAX,
+            // The last byte of a longer answer on its own: the exchange lasts, and so do its limits, until the client
+            // has made room for all that comes before.
+            length if length <= PIECE && self.held_is_last && exchange.bytes_out > 0 => length.saturating_sub(1).max(1),
+            _ => PIECE,
+        };
+        let piece = self.held.split_to(most.min(self.held.len()));
+        exchange.bytes_out += piece.len() as u64;
+        exchange.stream.handed_over();
+        if self.held_is_last {
+            exchange.ended = if self.held.is_empty() { Ended::Complete } else { Ended::Client };
+        }
+        piece
     }
 
     fn poll_answering(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let Some(Exchange { stream, ended, bytes_out, .. }) = &mut self.exchange else {
+        let Some(Exchange { stream, ended, .. }) = &mut self.exchange else {
             return Poll::Ready(None);
         };
         stream.asked_for_more();
@@ -310,8 +342,6 @@ impl ResponseBody {
                         }
                         Err(_) => continue,
                     };
-                    *bytes_out += data.len() as u64;
-                    stream.handed_over();
                     // hyper does not ask again once a declared length is met.
                     if answering.is_over() {
                         *ended = Ended::Complete;
@@ -339,23 +369,24 @@ impl Body for ResponseBody {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        match &mut self.content {
-            Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Content::Whole(bytes) => {
-                let bytes = std::mem::take(bytes);
-                if let Some(exchange) = &mut self.exchange {
-                    exchange.bytes_out = bytes.len() as u64;
-                    exchange.stream.handed_over();
-                }
-                Poll::Ready(Some(Ok(Frame::data(bytes))))
+        if self.held.is_empty() {
+            let next = match &mut self.content {
+                Content::Whole(bytes) if bytes.is_empty() => None,
+                Content::Whole(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
+                Content::Streamed(_) => ready!(self.poll_answering(cx)),
+            };
+            let Some(Ok(frame)) = next else { return Poll::Ready(next) };
+            match frame.into_data() {
+                Ok(data) => self.held = data,
+                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
             }
-            Content::Streamed(_) => self.poll_answering(cx),
         }
+        Poll::Ready(Some(Ok(Frame::data(self.hand_over()))))
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
-            Content::Whole(bytes) => bytes.is_empty(),
+            Content::Whole(bytes) => bytes.is_empty() && self.held.is_empty(),
             Content::Streamed(_) => self.exchange.as_ref().is_none_or(|exchange| exchange.ended == Ended::Complete),
         }
     }
