@@ -199,19 +199,15 @@ async fn stopping_waits_for_upgraded_connections_as_long_as_draining_takes() {
 }
 
 #[tokio::test]
-async fn an_upgrade_that_is_agreed_to_while_the_gateway_stops_is_a_whole_one() {
-    let origin = Origin::start(Script::default().at_once().then_wait().then_send(AGREED).then_hang()).await;
-    let gateway = Setup::to(&origin).start().await;
-    let mut client = client(&gateway).await;
-    client.send(HANDSHAKE).await;
-    eventually(SOON, || origin.count() == 1).await;
-    let stopping = tokio::spawn(gateway.stop(Duration::from_secs(30)));
-    tokio::time::sleep(Duration::from_millis(700)).await;
-    origin.release();
-    let head = client.read_until("\r\n\r\n").await.to_lowercase();
-    assert!(head.starts_with("http/1.1 101 ") && head.contains("\r\nconnection: upgrade\r\n"), "{head}");
-    drop(client);
-    tokio::time::timeout(SOON, stopping).await.expect("nothing is left to wait for").unwrap();
+async fn an_upgraded_connection_that_a_stop_cuts_is_logged_with_what_was_said_on_it() {
+    let backend = Agreeing::start(AGREED).await;
+    let gateway = backend.setup().start().await;
+    let mut client = shake_hands(&gateway).await;
+    client.send("four").await;
+    assert_eq!(client.read_until("fourfour").await, "fourfour");
+    let lines = gateway.stop_and_read_log(Duration::from_millis(100)).await;
+    let said = ["bytes_in", "bytes_out", "ended"].map(|name| lines[0][name].to_string());
+    assert_eq!(said, ["4", "8", "\"stop\""]);
 }
 
 #[tokio::test]
