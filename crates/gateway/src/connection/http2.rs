@@ -1,7 +1,8 @@
 //! HTTP/2: many requests at once, each a task of its own on the connection's thread.
 //!
 //! What a connection may hold at worst, beside its buffers of some 10 KiB: [`CONNECTION_WINDOW`] of request bodies that no
-//! backend has taken yet, and for each stream a head of `header_bytes` and [`SEND_BUFFER`] of an answer.
+//! backend has taken yet, and for each stream a head of `header_bytes`, [`SEND_BUFFER`] of an answer, and the piece that its
+//! backend sent last.
 //!
 //! Every stream has the deadline of its route, and is reset when it is over. A stream whose client makes no room for its
 //! answer is reset after `idle_timeout`, the connection is cut when its socket takes nothing for so long, and closed when
