@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::Bytes;
 use gatepost_meter::Slot;
 use gatepost_net::BelievedHeader;
-use http::HeaderValue;
+use http::{HeaderValue, Method};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -61,7 +61,7 @@ impl SharedBody {
             reader.wake();
         }
         if incoming.is_end_stream() {
-            self.ended.set(true);
+            self.end(stream);
         } else {
             stream.abandon(incoming, self.awaits_continue.get());
         }
@@ -72,12 +72,17 @@ impl SharedBody {
         !self.ended.get()
     }
 
+    /// All of it has come. From now on it is up to the connection's task to look whether the client is still there, and
+    /// it is a backend's task that reads.
+    fn end(&self, stream: &Stream) {
+        self.ended.set(true);
+        if stream.connection.is_http1() {
+            stream.progress.wake();
+        }
+    }
+
     /// Polls it for `cx`'s task, which is woken when it is released.
-    fn poll_incoming(
-        &self,
-        cx: &mut Context<'_>,
-        connection: &Connection,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_incoming(&self, cx: &mut Context<'_>, stream: &Stream) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let mut slot = self.incoming.borrow_mut();
         let Some(incoming) = slot.as_mut() else {
             return Poll::Ready(None);
@@ -90,7 +95,9 @@ impl SharedBody {
         let polled = ready!(Pin::new(&mut *incoming).poll_frame(cx));
         if polled.is_none() {
             // A stream that was reset with NO_ERROR ends like a whole one as far as hyper says.
-            self.ended.set(connection.is_http1() || incoming.is_end_stream());
+            if stream.connection.is_http1() || incoming.is_end_stream() {
+                self.end(stream);
+            }
         }
         if !matches!(polled, Some(Ok(_))) {
             *slot = None;
@@ -162,7 +169,7 @@ impl Body for RequestBody {
         let Some(shared) = &self.shared else {
             return Poll::Ready(None);
         };
-        let polled = shared.poll_incoming(cx, &self.stream.connection);
+        let polled = shared.poll_incoming(cx, &self.stream);
         self.stream.await_body(polled.is_pending());
         match ready!(polled) {
             Some(Ok(frame)) => {
@@ -244,6 +251,10 @@ impl Answering {
 #[derive(Debug)]
 pub(crate) struct ResponseBody {
     content: Content,
+    /// What has come of it and was not handed over.
+    held: Bytes,
+    /// Whether nothing comes after that.
+    held_is_last: bool,
     /// Absent: it goes on elsewhere.
     exchange: Option<Exchange>,
 }
@@ -256,16 +267,24 @@ enum Content {
     Streamed(SizeHint),
 }
 
+/// What is handed over at a time with HTTP/2, in bytes: `h2` takes a piece whole once its client has made room for one
+/// byte, and then it cannot be taken back. As much as a frame holds.
+const PIECE: usize = 16 * 1024;
+
 impl ResponseBody {
+    fn of(content: Content, exchange: Option<Exchange>) -> Self {
+        Self { content, held: Bytes::new(), held_is_last: false, exchange }
+    }
+
     pub(crate) fn whole(bytes: Bytes, mut exchange: Exchange) -> Self {
         // What is handed over in one piece is not cut; whether the client takes it is between it and hyper.
         exchange.ended = Ended::Complete;
-        Self { content: Content::Whole(bytes), exchange: Some(exchange) }
+        Self::of(Content::Whole(bytes), Some(exchange))
     }
 
     /// Nothing, and not the end of the exchange.
     pub(crate) fn none() -> Self {
-        Self { content: Content::Whole(Bytes::new()), exchange: None }
+        Self::of(Content::Whole(Bytes::new()), None)
     }
 
     pub(crate) fn streamed(answering: Answering, mut exchange: Exchange) -> Self {
@@ -273,14 +292,34 @@ impl ResponseBody {
         if answering.is_over() {
             exchange.ended = Ended::Complete;
             answering.complete();
-            return Self { content: Content::Whole(Bytes::new()), exchange: Some(exchange) };
+            return Self::of(Content::Whole(Bytes::new()), Some(exchange));
         }
         exchange.stream.progress.answering.replace(Some(answering));
-        Self { content: Content::Streamed(hint), exchange: Some(exchange) }
+        Self::of(Content::Streamed(hint), Some(exchange))
+    }
+
+    /// The next piece of what is held.
+    fn hand_over(&mut self) -> Bytes {
+        let Some(exchange) = &mut self.exchange else { return std::mem::take(&mut self.held) };
+        self.held_is_last |= exchange.ended == Ended::Complete;
+        let most = match self.held.len() {
+            _ if exchange.stream.connection.is_http1() => usize::MAX,
+            // The last byte of a longer answer on its own: the exchange lasts, and so do its limits, until the client
+            // has made room for all that comes before.
+            length if length <= PIECE && self.held_is_last && exchange.bytes_out > 0 => length.saturating_sub(1).max(1),
+            _ => PIECE,
+        };
+        let piece = self.held.split_to(most.min(self.held.len()));
+        exchange.bytes_out += piece.len() as u64;
+        exchange.stream.handed_over();
+        if self.held_is_last {
+            exchange.ended = if self.held.is_empty() { Ended::Complete } else { Ended::Client };
+        }
+        piece
     }
 
     fn poll_answering(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let Some(Exchange { stream, ended, bytes_out, .. }) = &mut self.exchange else {
+        let Some(Exchange { stream, ended, .. }) = &mut self.exchange else {
             return Poll::Ready(None);
         };
         stream.asked_for_more();
@@ -303,8 +342,6 @@ impl ResponseBody {
                         }
                         Err(_) => continue,
                     };
-                    *bytes_out += data.len() as u64;
-                    stream.handed_over();
                     // hyper does not ask again once a declared length is met.
                     if answering.is_over() {
                         *ended = Ended::Complete;
@@ -332,23 +369,24 @@ impl Body for ResponseBody {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        match &mut self.content {
-            Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Content::Whole(bytes) => {
-                let bytes = std::mem::take(bytes);
-                if let Some(exchange) = &mut self.exchange {
-                    exchange.bytes_out = bytes.len() as u64;
-                    exchange.stream.handed_over();
-                }
-                Poll::Ready(Some(Ok(Frame::data(bytes))))
+        if self.held.is_empty() {
+            let next = match &mut self.content {
+                Content::Whole(bytes) if bytes.is_empty() => None,
+                Content::Whole(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
+                Content::Streamed(_) => ready!(self.poll_answering(cx)),
+            };
+            let Some(Ok(frame)) = next else { return Poll::Ready(next) };
+            match frame.into_data() {
+                Ok(data) => self.held = data,
+                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
             }
-            Content::Streamed(_) => self.poll_answering(cx),
         }
+        Poll::Ready(Some(Ok(Frame::data(self.hand_over()))))
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
-            Content::Whole(bytes) => bytes.is_empty(),
+            Content::Whole(bytes) => bytes.is_empty() && self.held.is_empty(),
             Content::Streamed(_) => self.exchange.as_ref().is_none_or(|exchange| exchange.ended == Ended::Complete),
         }
     }
@@ -389,6 +427,11 @@ impl Exchange {
     /// The client's address as text.
     pub(crate) fn client_text(&self) -> &HeaderValue {
         self.record.as_ref().map_or(&self.stream.connection.client_text, |record| &record.client)
+    }
+
+    /// Whether the client wants the head of the answer alone.
+    pub(crate) fn is_head_alone(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| record.method == Some(Method::HEAD))
     }
 
     /// Adds to the record.

@@ -19,6 +19,7 @@
 mod arrival;
 mod http1;
 mod http2;
+mod linger;
 mod state;
 mod tunnel;
 mod wire;
@@ -67,6 +68,8 @@ enum Finish {
     Cut,
     /// The client went away while it was served.
     Gone,
+    /// The client had all of its answers, and did not acknowledge in time that the connection is being closed.
+    Unparted,
     /// The client sent too much to no purpose.
     Flood,
 }

@@ -57,7 +57,9 @@ pub(crate) async fn forward(
     progress.end_by(forward.timeout.map(|timeout| started + timeout));
 
     let trailers = Trailers::of(forward, &request.0);
-    let asked = Asked::by(&request.0).filter(|_| forward.upstream.http == HttpVersion::One);
+    // Whoever agrees before the body has come would have to read it as what was agreed to.
+    let may_ask = forward.upstream.http == HttpVersion::One && request.1.is_end_stream();
+    let asked = Asked::by(&request.0).filter(|_| may_ask);
     let mut request = outgoing(forward, route, below, request, exchange);
     if let Some(asked) = &asked {
         asked.put(request.headers_mut());

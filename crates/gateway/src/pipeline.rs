@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gatepost_net::{BelievedHeader, HopSource};
-use http::header::{CONNECTION, EXPECT, HOST, HeaderName, LOCATION};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
@@ -207,23 +207,32 @@ fn finish(
         Ok(Answer::Whole(response)) => {
             closes |= !body_fits;
             exchange.note(|record| record.status = Some(response.status()));
-            let (head, bytes) = response.into_parts();
-            Response::from_parts(head, ResponseBody::whole(bytes, exchange))
+            whole(response, exchange)
         }
         Err(rejection) => {
             closes |= !body_fits || rejection.closes();
-            let (mut head, bytes) = rejection.answer(spare).into_parts();
+            let mut response = rejection.answer(spare);
             exchange.note(|record| {
                 record.reason = Some(rejection.reason());
                 record.detail = rejection.detail();
-                record.status = Some(head.status);
-                head.headers.insert(DECISION, record.id.header());
+                record.status = Some(response.status());
+                response.headers_mut().insert(DECISION, record.id.header());
             });
-            Response::from_parts(head, ResponseBody::whole(bytes, exchange))
+            whole(response, exchange)
         }
     };
     // HTTP/2 has its own way to say so, and no need to: the other streams of the connection are well.
     if closes && connection.is_http1() { closing(response) } else { response }
+}
+
+/// An answer in one piece. With HTTP/1 hyper knows what is for HEAD, with HTTP/2 it would send the body (RFC 9110, 9.3.2).
+fn whole(response: Response<Bytes>, exchange: Exchange) -> Response<ResponseBody> {
+    let (mut head, mut bytes) = response.into_parts();
+    if !exchange.stream.connection.is_http1() && exchange.is_head_alone() && !bytes.is_empty() {
+        head.headers.insert(CONTENT_LENGTH, bytes.len().into());
+        bytes = Bytes::new();
+    }
+    Response::from_parts(head, ResponseBody::whole(bytes, exchange))
 }
 
 fn closing(mut response: Response<ResponseBody>) -> Response<ResponseBody> {

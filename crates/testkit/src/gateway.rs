@@ -88,11 +88,17 @@ impl TestGateway {
     }
 
     /// Stops; what is not over within `drain` is cut.
-    pub async fn stop(mut self, drain: Duration) {
+    pub async fn stop(self, drain: Duration) {
+        self.stop_and_read_log(drain).await;
+    }
+
+    /// The same, and then the lines of the access log.
+    pub async fn stop_and_read_log(mut self, drain: Duration) -> Vec<Value> {
         let gateway = self.gateway.take().expect("a running gateway");
         // Joins threads at its end, which the runtime of the test must not wait for.
         let stopped = tokio::task::spawn_blocking(move || stop_on_own_runtime(gateway, drain)).await;
         stopped.expect("the gateway stops");
+        self.log()
     }
 
     /// Asks clients to go elsewhere, as before a stop.

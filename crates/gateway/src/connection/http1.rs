@@ -12,12 +12,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::body::ResponseBody;
-use crate::connection::state::{DISCARD_BYTES, DISCARD_TIME, Overdue};
-use crate::connection::tunnel::ClientEnd;
+use crate::connection::linger::linger;
+use crate::connection::state::{DISCARD_TIME, Overdue};
 use crate::connection::{Connection, Finish};
 use crate::io::Io;
 use crate::pipeline;
@@ -45,7 +44,7 @@ pub(super) async fn serve(connection: Rc<Connection>, membership: Membership) {
         Box::pin(tunnel.run()).await;
     } else if connection.must_linger(&finish) {
         drop(http);
-        Box::pin(linger(connection)).await;
+        Box::pin(linger(connection, DISCARD_TIME)).await;
     }
 }
 
@@ -64,25 +63,6 @@ fn builder(limits: &Limits) -> http1::Builder {
         builder.max_headers(limits.headers);
     }
     builder
-}
-
-/// Reads what may still come, so that the kernel does not reset the connection under the answer.
-async fn linger(connection: Rc<Connection>) {
-    let mut client = ClientEnd(connection);
-    let mut sink = vec![0; 16 * 1024];
-    let discard = async {
-        // hyper has done so, unless it could not answer at all. The client may be gone.
-        let _ = client.shutdown().await;
-        let mut budget = DISCARD_BYTES;
-        while budget > 0 {
-            match client.read(&mut sink).await {
-                Ok(0) | Err(_) => return,
-                Ok(count) => budget = budget.saturating_sub(count),
-            }
-        }
-    };
-    // Out of time is as good as done: the socket is closed either way.
-    let _ = timeout(DISCARD_TIME, discard).await;
 }
 
 /// What drives a connection between its socket, its timer and the wish to close it.

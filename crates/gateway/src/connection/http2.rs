@@ -27,6 +27,7 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::body::ResponseBody;
+use crate::connection::linger::linger;
 use crate::connection::state::Overdue;
 use crate::connection::{Connection, Finish};
 use crate::io::Io;
@@ -45,7 +46,7 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// What is held of one answer that its client has made no room for, in bytes.
 const SEND_BUFFER: usize = 64 * 1024;
 
-/// How long a client may take to acknowledge that the connection is being closed.
+/// How long a client may take to acknowledge that the connection is being closed, once it has its answers.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Serves a connection to its end.
@@ -83,6 +84,10 @@ pub(super) async fn serve(connection: Rc<Connection>, membership: Membership) {
         poll_fn(|cx| drive.poll(cx, &connection, http.as_mut(), timer.as_mut())).await
     };
     connection.conclude(&finish);
+    if connection.must_linger(&finish) {
+        let most = connection.limits.idle_timeout;
+        linger(connection, most).await;
+    }
 }
 
 /// The answer to a request with more headers than the limit, which hyper does not count here. As `h2` answers one whose
@@ -146,7 +151,7 @@ async fn drive(stream: Stream, future: impl Future<Output = ()>) {
 
 /// What drives a connection between its socket, its timer and the wish to close it.
 struct Drive {
-    /// When the client has had its time to take leave, once the connection is being closed.
+    /// Since when the connection is being closed.
     closing: Option<Instant>,
     membership: Membership,
 }
@@ -180,7 +185,7 @@ impl Drive {
                 self.close(http.as_mut());
                 continue;
             }
-            let farewell = self.closing.filter(|_| !connection.is_serving());
+            let farewell = self.closing.and_then(|since| Some(connection.idle_since()?.max(since) + FAREWELL));
             let Some(due) = farewell.or(connection.due()) else {
                 return Poll::Pending;
             };
@@ -192,7 +197,7 @@ impl Drive {
             progress.armed.set(None);
             let now = Instant::now();
             if farewell.is_some_and(|end| end <= now) {
-                return Poll::Ready(Finish::Cut);
+                return Poll::Ready(Finish::Unparted);
             }
             match connection.overdue(now) {
                 Overdue::Nothing | Overdue::LookAgain => {}
@@ -207,7 +212,7 @@ impl Drive {
         S: Service<Request<Incoming>, Response = Response<ResponseBody>, Error = Infallible, Future = F>,
         F: Future<Output = Result<Response<ResponseBody>, Infallible>> + 'static,
     {
-        self.closing = Some(Instant::now() + FAREWELL);
+        self.closing = Some(Instant::now());
         http.graceful_shutdown();
     }
 }

@@ -327,6 +327,14 @@ impl Connection {
         matches!(self.phase.get(), Phase::Exchange)
     }
 
+    /// Since when nothing is being served, and every answer has been taken as far as the socket tells.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        match self.phase.get() {
+            Phase::Fresh(since) | Phase::Idle(since) => Some(since).filter(|_| self.write_blocked.get().is_none()),
+            Phase::Head(_) | Phase::Exchange => None,
+        }
+    }
+
     fn is_reading_head(&self) -> bool {
         matches!(self.phase.get(), Phase::Head(_))
     }
@@ -470,17 +478,20 @@ impl Connection {
                 None => return,
             },
             Finish::Flood => (Reason::Flood, None),
-            Finish::Hyper(Ok(())) | Finish::HeaderTimeout | Finish::Cut | Finish::Gone => return,
+            Finish::Hyper(Ok(())) | Finish::HeaderTimeout | Finish::Cut | Finish::Gone | Finish::Unparted => return,
         };
         // The last one that was no answer of ours; an error's is the last of all.
         let status = self.own_answer.get().filter(StatusCode::is_client_error);
         self.worker.finish(Box::new(Record { detail, status, ..Record::unread(self, reason) }));
     }
 
+    /// Whether what still comes is read for a while, for the sake of what the kernel holds of our answers.
     pub(super) fn must_linger(&self, finish: &Finish) -> bool {
         match finish {
             Finish::Hyper(Err(error)) => error.is_parse(),
-            Finish::Hyper(Ok(())) => self.unread.get(),
+            // With HTTP/2 clients speak while they read: of the room that they make.
+            Finish::Hyper(Ok(())) => self.unread.get() || !self.is_http1(),
+            Finish::Unparted => true,
             Finish::HeaderTimeout | Finish::Cut | Finish::Gone | Finish::Flood => false,
         }
     }

@@ -28,12 +28,12 @@ const PIECE: usize = 8 * 1024;
 impl Tunnel {
     /// Passes bytes on in both directions to their end.
     pub(super) async fn run(self) {
-        let Self { mut exchange, backend } = self;
+        let Self { exchange, backend } = self;
         let connection = Rc::clone(&exchange.stream.connection);
         let active = Cell::new(Instant::now());
-        let (came, went) = (Cell::new(0), Cell::new(0));
-        let mut client = Watched { end: ClientEnd(Rc::clone(&connection)), active: &active, read: &came };
-        let mut backend = Watched { end: BackendEnd(backend), active: &active, read: &went };
+        let talk = Talk { exchange, came: Cell::new(0), went: Cell::new(0), ended: Cell::new(Ended::Client) };
+        let mut client = Watched { end: ClientEnd(Rc::clone(&connection)), active: &active, read: &talk.came };
+        let mut backend = Watched { end: BackendEnd(backend), active: &active, read: &talk.went };
         let ended = tokio::select! {
             biased;
             copied = copy_bidirectional_with_sizes(&mut client, &mut backend, PIECE, PIECE) => {
@@ -41,7 +41,23 @@ impl Tunnel {
             }
             () = silence(&active, connection.limits.idle_timeout) => Ended::Idle,
         };
-        exchange.tunnelled(came.get(), went.get(), ended);
+        talk.ended.set(ended);
+    }
+}
+
+/// What is told of an upgraded connection when it ends, and be it because the gateway stops.
+struct Talk {
+    exchange: Exchange,
+    /// Bytes that the client said.
+    came: Cell<u64>,
+    /// Bytes that the backend said.
+    went: Cell<u64>,
+    ended: Cell<Ended>,
+}
+
+impl Drop for Talk {
+    fn drop(&mut self) {
+        self.exchange.tunnelled(self.came.get(), self.went.get(), self.ended.get());
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use gatepost_testkit::{Origin, Raw, Script, eventually, pattern};
 use tokio::time::sleep;
 
-use crate::setup::{SOON, Setup, client};
+use crate::setup::{SOON, Setup, client, post, post_chunked};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -148,5 +148,21 @@ async fn a_client_that_goes_away_in_mid_upload_leaves_no_whole_request_behind() 
         eventually(SOON, || origin.open() == 0).await;
         assert!(!origin.last().complete, "{begun:?}");
         gateway.log_until(|lines| lines.len() == number + 1, SOON).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_after_its_upload_takes_its_backend_connection_along() {
+    for request in [post("/", &pattern(10)), post_chunked("/", &pattern(10)), post("/", &pattern(1_000_000))] {
+        // It has read the body, and does not answer.
+        let origin = Origin::start(Script::default().then_hang()).await;
+        let gateway = Setup::to(&origin).forward(r#"timeout = "off""#).start().await;
+        let mut client = client(&gateway).await;
+        client.send(&request).await;
+        eventually(SOON, || origin.requests().last().is_some_and(|request| request.complete)).await;
+        drop(client);
+        eventually(SOON, || origin.open() == 0).await;
+        let lines = gateway.log_until(|lines| !lines.is_empty(), SOON).await;
+        assert_eq!(lines[0]["ended"], "client", "{:?}", lines[0]);
     }
 }

@@ -235,3 +235,26 @@ async fn stopping_waits_for_upgraded_connections_as_long_as_draining_takes() {
     drop(client);
     tokio::time::timeout(SOON, stopping).await.expect("nothing is left to wait for").unwrap();
 }
+
+#[tokio::test]
+async fn an_upgraded_connection_that_a_stop_cuts_is_logged_with_what_was_said_on_it() {
+    let backend = Agreeing::start(AGREED).await;
+    let gateway = backend.setup().start().await;
+    let mut client = shake_hands(&gateway).await;
+    client.send("four").await;
+    assert_eq!(client.read_until("fourfour").await, "fourfour");
+    let lines = gateway.stop_and_read_log(Duration::from_millis(100)).await;
+    let said = ["bytes_in", "bytes_out", "ended"].map(|name| lines[0][name].to_string());
+    assert_eq!(said, ["4", "8", "\"stop\""]);
+}
+
+#[tokio::test]
+async fn a_request_with_a_body_asks_for_no_upgrade_and_keeps_its_limits() {
+    let origin = Origin::start(Script::default().at_once().then_send(AGREED).then_hang()).await;
+    let gateway = Setup::to(&origin).start().await;
+    let mut client = client(&gateway).await;
+    client.send(HANDSHAKE.replace("GET", "POST").replace("\r\n\r\n", "\r\ncontent-length: 10\r\n\r\nhalf")).await;
+    assert_eq!(client.response().await.status, 502);
+    assert_eq!(origin.last().header("upgrade"), None);
+    eventually(SOON, || origin.open() == 0).await;
+}

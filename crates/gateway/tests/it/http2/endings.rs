@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gatepost_testkit::http2_raw::{Http2, Outcome, data, flag, frame, get, kind, post};
+use gatepost_testkit::http2_raw::{Http2, Outcome, data, flag, frame, get, kind, post, setting, window_update};
 use gatepost_testkit::{Origin, Script, TestGateway, eventually};
 use tokio::time::Instant;
 
@@ -21,7 +21,11 @@ fn saying(status: u16) -> String {
 /// Answers as a client does that is told that the connection will be closed: PINGs are acknowledged.
 async fn acknowledge_ping(client: &mut Http2) {
     let ping = client.until(|frame| frame.kind == kind::PING && frame.flags & flag::ACK == 0).await;
-    client.send(frame(kind::PING, flag::ACK, 0, ping.payload)).await;
+    client.send(acknowledged(ping.payload)).await;
+}
+
+fn acknowledged(ping: impl AsRef<[u8]>) -> Vec<u8> {
+    frame(kind::PING, flag::ACK, 0, ping)
 }
 
 #[tokio::test]
@@ -118,4 +122,82 @@ async fn a_client_that_goes_away_frees_every_backend() {
     eventually(SOON, || origin.open() == 0).await;
     gateway.log_until(|lines| lines.len() == 50, SOON).await;
     assert_eq!(ending(&gateway, "client").await["path"], "/");
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_has_all_of_an_answer_that_outlasts_the_farewell() {
+    const TOTAL: usize = 100_000;
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {TOTAL}\r\n\r\n");
+    let origin = Origin::start(Script::send(head).then_flood(TOTAL)).await;
+    let gateway = Setup::to(&origin).start().await;
+    let mut client = http2(&gateway).await;
+    client.send(get(1, "/")).await;
+    let mut got = 0;
+    while got < 65_535 {
+        got += client.until(|frame| frame.kind == kind::DATA).await.payload.len();
+    }
+    let stopping = tokio::spawn(gateway.stop(LONG));
+    acknowledge_ping(&mut client).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    while got < TOTAL {
+        // Once all of it is on its way the gateway need not listen any more.
+        let _ = client.try_send([window_update(0, 10_000), window_update(1, 10_000)].concat()).await;
+        let frame = client.next().await.expect("the answer goes on");
+        got += if frame.kind == kind::DATA { frame.payload.len() } else { 0 };
+        tokio::time::sleep(Duration::from_millis(800)).await;
+    }
+    drop(client);
+    stopping.await.expect("it stops");
+}
+
+#[tokio::test]
+async fn a_client_has_time_to_make_room_for_an_answer_that_comes_long_after_the_goodbye() {
+    let late = Script::default().then_wait().then_send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate");
+    let origin = Origin::start(late).await;
+    let gateway = Setup::to(&origin).start().await;
+    let mut client = Http2::connect_with(gateway.address(), &[(setting::INITIAL_WINDOW_SIZE, 1)]).await;
+    client.send(get(1, "/")).await;
+    eventually(SOON, || origin.count() == 1).await;
+    let stopping = tokio::spawn(gateway.stop(LONG));
+    acknowledge_ping(&mut client).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    origin.release();
+    assert_eq!(client.until(|frame| frame.kind == kind::DATA).await.payload, b"l");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    client.send(window_update(1, 10)).await;
+    assert_eq!(client.until(|frame| frame.kind == kind::DATA).await.payload, b"ate");
+    drop(client);
+    stopping.await.expect("it stops");
+}
+
+#[tokio::test]
+async fn a_client_whose_socket_is_slow_has_all_of_its_answer_although_the_gateway_stops() {
+    const TOTAL: usize = 200_000;
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {TOTAL}\r\n\r\n");
+    let origin = Origin::start(Script::send(head).then_flood(TOTAL)).await;
+    let gateway = Setup::to(&origin).start().await;
+    let values = [(setting::INITIAL_WINDOW_SIZE, 1 << 20)];
+    let mut client = Http2::connect_narrow(gateway.address(), 4096, &values).await;
+    client.send([window_update(0, 1 << 20), get(1, "/")].concat()).await;
+    eventually(SOON, || origin.count() == 1).await;
+    let stopping = tokio::spawn(gateway.stop(LONG));
+    let (mut got, mut since_told) = (0, 0);
+    while got < TOTAL {
+        let frame = client.next().await.expect("the answer goes on");
+        match frame.kind {
+            kind::PING if frame.flags & flag::ACK == 0 => client.send(acknowledged(frame.payload)).await,
+            kind::DATA => {
+                got += frame.payload.len();
+                since_told += frame.payload.len();
+                if since_told >= 20_000 {
+                    tokio::time::sleep(Duration::from_millis(400)).await;
+                    let _ = client.try_send(window_update(0, 20_000)).await;
+                    since_told = 0;
+                }
+            }
+            _ => {}
+        }
+    }
+    drop(client);
+    stopping.await.expect("it stops");
 }

@@ -1,7 +1,7 @@
 //! What a request may look like, and what a backend sees of it.
 
 use gatepost_testkit::http2_raw::{Http2, Outcome, block, data, flag, frame, get, headers, kind, post, request, reset};
-use gatepost_testkit::{Origin, Script, eventually};
+use gatepost_testkit::{Origin, Script, TestGateway, eventually};
 
 use crate::http2::http2;
 use crate::setup::{SOON, Setup, ending, refusal};
@@ -344,4 +344,20 @@ async fn a_connection_that_makes_no_sense_has_a_line_in_the_log() {
     client.send(frame(kind::GOAWAY, 0, 0, [0, 0, 0, 0, 0, 0, 0, 2])).await;
     client.end(SOON).await;
     assert_eq!(gateway.log().len(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_to_head_has_no_body_whoever_gives_it() {
+    let origin = Origin::start(Script::send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n")).await;
+    let text = Setup::to(&origin).text()
+        + "[route.\"GET /own\"]\nopen = true\nrespond = { body = \"here\" }\n\
+           [route.\"HEAD /own\"]\nopen = true\nrespond = { body = \"here\" }\n\
+           [route.\"GET /closed\"]\nfrom = [\"192.0.2.1\"]\nrespond = {}\n";
+    let gateway = TestGateway::start(&text).await;
+    let mut client = http2(&gateway).await;
+    for (stream, path, status) in [(1, "/", 200), (3, "/own", 200), (5, "/closed", 403), (7, "/../..", 400)] {
+        client.send(headers(stream, request("HEAD", path, &[]), true)).await;
+        let (outcome, body) = client.answer(stream).await;
+        assert_eq!((outcome, body.len()), (Outcome::Answered(status), 0), "{path}");
+    }
 }
