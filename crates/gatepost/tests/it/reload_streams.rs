@@ -216,8 +216,15 @@ impl Multiplexed {
     }
 
     async fn get(&mut self, path: &str) -> String {
-        let body = self.ask(path).await.collect().await.unwrap();
-        String::from_utf8(body.to_bytes().into()).unwrap()
+        let mut body = Source::Stream(self.ask(path).await);
+        let mut text = String::new();
+        loop {
+            let piece = body.piece().await;
+            if piece.is_empty() {
+                return text;
+            }
+            text.push_str(std::str::from_utf8(&piece).unwrap());
+        }
     }
 
     async fn download(&mut self) -> Download {
