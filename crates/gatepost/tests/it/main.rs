@@ -17,6 +17,7 @@ mod home;
 mod reload;
 mod reload_edges;
 mod reload_load;
+mod reload_streams;
 mod run;
 mod tls;
 mod why;

@@ -129,7 +129,7 @@ impl Condition {
         }
     }
 
-    /// The target has answered when it was not fit: an ejection is over.
+    /// The target was not fit and has answered, requests or the probes that it had failed: an ejection is over.
     pub(super) fn restore(&self, target: &Target) {
         self.forget_failures();
         if self.pause_ends.load(Ordering::Relaxed) == 0 {

@@ -137,6 +137,10 @@ impl Tally {
                 if enough && before != Health::Healthy {
                     condition.set_health(Health::Healthy);
                     tracing::info!(upstream = %target.upstream.name, target = %target.label, "target healthy");
+                    if before == Health::Unhealthy {
+                        // Probes that saw it fail can tell that it is over; those that were good all the while cannot.
+                        condition.restore(target);
+                    }
                 }
             }
             Err(bad) => {

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use gatepost_config::model::{Health, TargetHost, Upstream};
+use gatepost_config::model::{Eject, Health, TargetHost, Upstream};
 use gatepost_gateway::TargetState;
 use gatepost_testkit::{Answer, Http2Origin, Origin, Script, TestGateway, eventually};
 use http::HeaderValue;
@@ -122,6 +122,57 @@ async fn a_target_that_dies_is_left_out_and_comes_back_when_it_is_revived() {
         mortals += usize::from(client.get("/").await.text() == "mortal");
     }
     assert_eq!(mortals, 5);
+}
+
+/// For so long that it does not end here, after two failures in a row.
+fn ejecting(upstream: &mut Upstream) {
+    upstream.eject = Some(Eject { after: TWO, pause: Duration::from_secs(600) });
+}
+
+fn ejecting_and_probing(upstream: &mut Upstream) {
+    ejecting(upstream);
+    probing(checks())(upstream);
+}
+
+#[tokio::test]
+async fn probes_that_see_a_target_fail_and_recover_end_its_ejection() {
+    let (mortal, other) = (Origin::start(Script::hang_up()).await, Origin::start(Script::ok("other")).await);
+    let setup = Setup::to_upstream(&[&mortal, &other]);
+    let mut gateway = setup.start_with(ejecting).await;
+    let mut client = client(&gateway).await;
+    for _ in 0..4 {
+        client.get("/").await;
+    }
+    assert_eq!(gateway.target(mortal.address()).state, TargetState::Ejected);
+
+    gateway.apply_with(&setup.text(), |model| change_upstreams(model, ejecting_and_probing)).await.unwrap();
+    until(&gateway, &mortal, TargetState::Unhealthy).await;
+    until(&gateway, &other, TargetState::Healthy).await;
+    mortal.from_now_on(Script::ok("mortal"));
+    until(&gateway, &mortal, TargetState::Healthy).await;
+    let mut mortals = 0;
+    for _ in 0..10 {
+        mortals += usize::from(client.get("/").await.text() == "mortal");
+    }
+    assert_eq!(mortals, 5);
+}
+
+#[tokio::test]
+async fn probes_that_are_good_all_the_while_leave_a_target_ejected() {
+    let (failing, other) = (Origin::start(Script::hang_up()).await, Origin::start(Script::ok("other")).await);
+    let setup = Setup::to_upstream(&[&failing, &other]);
+    let mut gateway = setup.start_with(ejecting).await;
+    let mut client = client(&gateway).await;
+    for _ in 0..4 {
+        client.get("/").await;
+    }
+    failing.from_now_on(Script::ok("what fails is not what is probed"));
+    gateway.apply_with(&setup.text(), |model| change_upstreams(model, ejecting_and_probing)).await.unwrap();
+    eventually(SOON, || probes(&failing, "/ping") > 4).await;
+    assert_eq!(gateway.target(failing.address()).state, TargetState::Ejected);
+    for _ in 0..10 {
+        assert_eq!(client.get("/").await.text(), "other");
+    }
 }
 
 #[tokio::test]
