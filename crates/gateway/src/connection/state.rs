@@ -350,7 +350,14 @@ impl Connection {
                 self.close_at.set(Some(Instant::now() + FRESH_GRACE));
                 false
             }
-            Phase::Fresh(_) => self.close_at.get().is_some_and(|at| at <= Instant::now()),
+            Phase::Fresh(_) => {
+                let is_time = self.close_at.get().is_some_and(|at| at <= Instant::now());
+                if is_time {
+                    // Not asked again; the timer is for what comes next.
+                    self.close_at.set(None);
+                }
+                is_time
+            }
             Phase::Exchange | Phase::Idle(_) => true,
         }
     }

@@ -191,27 +191,6 @@ const WITH_BODY: &str = "POST /chat HTTP/1.1\r\nhost: gateway.test\r\nconnection
     content-length: 10\r\n\r\n";
 
 #[tokio::test]
-async fn a_backend_that_agrees_before_it_has_the_whole_request_holds_nobody_up() {
-    let backend = Agreeing::start(AGREED).await;
-    let gateway = backend.setup().forward(r#"timeout = "1s""#).start().await;
-    let mut client = client(&gateway).await;
-    client.send(WITH_BODY).await;
-    assert_eq!(client.response().await.status, 408);
-}
-
-#[tokio::test]
-async fn a_request_with_a_body_is_upgraded_once_its_body_has_been_sent() {
-    let backend = Agreeing::start(AGREED).await;
-    let gateway = backend.setup().start().await;
-    let mut client = client(&gateway).await;
-    client.send(WITH_BODY).await;
-    client.send("0123456789").await;
-    assert!(client.read_until("\r\n\r\n").await.starts_with("HTTP/1.1 101 "));
-    client.send("<x>").await;
-    client.read_until("<x><x>").await;
-}
-
-#[tokio::test]
 async fn an_agreement_says_nothing_of_a_body() {
     let lengths = "content-length: 5\r\ntransfer-encoding: chunked\r\n";
     for more in ["content-length: 5\r\n", "transfer-encoding: chunked\r\n", lengths] {
