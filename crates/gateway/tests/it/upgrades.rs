@@ -186,10 +186,6 @@ async fn an_upgraded_connection_counts_as_under_way_until_it_ends() {
     shake_hands(&gateway).await;
 }
 
-/// A handshake whose body is to come.
-const WITH_BODY: &str = "POST /chat HTTP/1.1\r\nhost: gateway.test\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
-    content-length: 10\r\n\r\n";
-
 #[tokio::test]
 async fn an_agreement_says_nothing_of_a_body() {
     let lengths = "content-length: 5\r\ntransfer-encoding: chunked\r\n";

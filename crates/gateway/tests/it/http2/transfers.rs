@@ -71,7 +71,6 @@ async fn send(sender: &SendRequest<Patterned>, request: Request<Patterned>) -> R
     sender.send_request(request).await.expect("an answer")
 }
 
-#[expect(clippy::disallowed_methods, reason = "the answers of a test are as long as it makes them")]
 async fn body_of(response: Response<Incoming>) -> Vec<u8> {
     let (mut body, mut bytes) = (response.into_body(), Vec::new());
     while let Some(frame) = body.frame().await {
