@@ -62,6 +62,9 @@ struct TargetName {
 /// What the TLS to targets is known by: the authorities, and what is spoken inside.
 type ClientName = (Option<Arc<[u8]>>, model::HttpVersion);
 
+/// An upstream as it was written, and what it was compiled to.
+type CompiledUpstream = (Arc<model::Upstream>, Arc<Upstream>);
+
 /// One compilation.
 struct Compiler<'a> {
     lasting: &'a mut Lasting,
@@ -69,6 +72,10 @@ struct Compiler<'a> {
     now: Nanos,
     /// Each address set is compiled once, however many routes use it.
     sets: HashMap<*const model::AddressSet, Arc<PrefixSet>>,
+    /// So are literal networks, lists of sets, and upstreams that are alike: what many routes share stays in the caches.
+    literals: HashMap<Vec<ipnet::IpNet>, Arc<PrefixSet>>,
+    lists: HashMap<Vec<*const PrefixSet>, Addresses>,
+    upstreams: HashMap<Arc<str>, Vec<CompiledUpstream>>,
     /// How many slots a table of clients gets.
     client_slots: usize,
     used_meters: HashSet<MeterName>,
@@ -107,6 +114,9 @@ impl Snapshot {
             stats,
             now,
             sets: HashMap::new(),
+            literals: HashMap::new(),
+            lists: HashMap::new(),
+            upstreams: HashMap::new(),
             used_meters: HashSet::new(),
             used_targets: HashSet::new(),
         };
@@ -314,9 +324,12 @@ impl Compiler<'_> {
             }
         }
         if !literals.is_empty() {
-            sets.push(Arc::new(literals.into_iter().collect()));
+            let compiled = self.literals.entry(literals);
+            sets.push(Arc::clone(compiled.or_insert_with_key(|networks| Arc::new(networks.iter().copied().collect()))));
         }
-        Addresses(sets)
+        // The sets live as long as this compilation, so no two are ever at one place.
+        let alike = self.lists.entry(sets.iter().map(Arc::as_ptr).collect());
+        alike.or_insert_with(|| Addresses(sets.into())).clone()
     }
 
     fn set(&mut self, set: &Arc<model::AddressSet>) -> Arc<PrefixSet> {
@@ -346,8 +359,18 @@ impl Compiler<'_> {
         }
     }
 
-    fn upstream(&mut self, upstream: &model::Upstream) -> Upstream {
+    fn upstream(&mut self, upstream: &Arc<model::Upstream>) -> Arc<Upstream> {
         let name = upstream_name(upstream);
+        let same_name = self.upstreams.get(&name).into_iter().flatten();
+        if let Some((_, alike)) = same_name.into_iter().find(|(known, _)| known == upstream) {
+            return Arc::clone(alike);
+        }
+        let made = Arc::new(self.new_upstream(Arc::clone(&name), upstream));
+        self.upstreams.entry(name).or_default().push((Arc::clone(upstream), Arc::clone(&made)));
+        made
+    }
+
+    fn new_upstream(&mut self, name: Arc<str>, upstream: &model::Upstream) -> Upstream {
         let common = self.lasting.upstreams.entry(Arc::clone(&name)).or_insert_with(|| Arc::new(Common::new(name)));
         let common = Arc::clone(common);
         let targets: Vec<_> = upstream.targets.iter().map(|target| self.target(target, upstream, &common)).collect();

@@ -22,6 +22,7 @@ mod http2;
 mod linger;
 mod state;
 mod tunnel;
+mod waste;
 mod wire;
 
 pub(crate) use state::{Connection, DISCARD_BYTES, DISCARD_TIME, Protocol};

@@ -11,6 +11,7 @@ pub(crate) use upgrade::{Backend, Handover};
 use std::cell::RefCell;
 use std::error::Error;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -59,7 +60,7 @@ pub(crate) async fn forward(
     let trailers = Trailers::of(forward, &request.0);
     // Whoever agrees before the body has come would have to read it as what was agreed to.
     let may_ask = forward.upstream.http == HttpVersion::One && request.1.is_end_stream();
-    let asked = Asked::by(&request.0).filter(|_| may_ask);
+    let asked = if may_ask { Asked::by(&request.0) } else { None };
     let mut request = outgoing(forward, route, below, request, exchange);
     if let Some(asked) = &asked {
         asked.put(request.headers_mut());
@@ -74,12 +75,12 @@ pub(crate) async fn forward(
         replayable: is_replayable(&request),
         visit: RefCell::default(),
     };
-    let outcome = progress.unless_expired(attempts.run(request, exchange)).await;
+    let outcome = progress.unless_expired(pin!(attempts.run(request, exchange))).await;
     exchange.note(|record| record.upstream_took = Some(started.elapsed()));
     let (response, sender) = outcome.map_err(|expired| attempts.expired(expired))??;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         // The socket is free once the request is on it, which is up to the client.
-        let agreed = progress.unless_expired(upgrade(asked.as_ref(), response, sender)).await;
+        let agreed = progress.unless_expired(Box::pin(upgrade(asked.as_ref(), response, sender)).as_mut()).await;
         let agreed = agreed.map_err(|expired| attempts.expired(expired))?;
         let (head, stream, read_ahead) =
             agreed.map_err(|nonsense| attempts.failed(Rejection::BadUpstream(nonsense)))?;

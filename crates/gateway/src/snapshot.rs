@@ -140,8 +140,8 @@ pub(crate) enum Entry {
 }
 
 /// Some address sets together.
-#[derive(Debug)]
-pub(crate) struct Addresses(pub(crate) Vec<Arc<PrefixSet>>);
+#[derive(Debug, Clone)]
+pub(crate) struct Addresses(pub(crate) Arc<[Arc<PrefixSet>]>);
 
 /// What happens to an admitted request.
 #[derive(Debug)]
@@ -154,7 +154,7 @@ pub(crate) enum Action {
 /// Sending on to a backend.
 #[derive(Debug)]
 pub(crate) struct Forward {
-    pub(crate) upstream: Upstream,
+    pub(crate) upstream: Arc<Upstream>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) path: Option<Template>,
     pub(crate) host: HostHeader,

@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
@@ -248,9 +248,9 @@ impl Progress {
         }
     }
 
-    /// The future's output, unless the exchange is over first.
-    pub(crate) async fn unless_expired<F: Future>(&self, future: F) -> Result<F::Output, Expired> {
-        let mut future = pin!(future);
+    /// The future's output, unless the exchange is over first. It stays where it is: moving it would cost more than all
+    /// else here.
+    pub(crate) async fn unless_expired<F: Future>(&self, mut future: Pin<&mut F>) -> Result<F::Output, Expired> {
         poll_fn(|cx| match self.expired.get() {
             // Whoever drives the exchange polls this again after it has set the flag.
             Some(expired) => Poll::Ready(Err(expired)),

@@ -17,6 +17,7 @@ use hyper::body::{Body, Incoming};
 use tokio::time::Instant;
 
 use crate::connection::arrival::Arrived;
+use crate::connection::waste::Waste;
 use crate::connection::wire::{Secured, Wire};
 use crate::connection::{Finish, Tunnel};
 use crate::forward::forwarded;
@@ -206,10 +207,10 @@ impl Connection {
     pub(crate) fn forwarded(&self, node: &HeaderValue) -> Option<HeaderValue> {
         let mut seen = self.seen.borrow_mut();
         let SeenHost { sent, forwarded: known, .. } = seen.as_mut()?;
-        let (_, text) = match known.take().filter(|(known, _)| known == node) {
-            Some(known) => known,
-            None => (node.clone(), forwarded(node, sent, self.scheme())),
-        };
+        if let Some((_, text)) = known.as_ref().filter(|(known, _)| known == node) {
+            return Some(text.clone());
+        }
+        let text = forwarded(node, sent, self.scheme());
         *known = Some((node.clone(), text.clone()));
         Some(text)
     }
@@ -530,61 +531,5 @@ impl LastBytes {
 
     fn ends_a_head(self) -> bool {
         self.0.ends_with(b"\n\r\n") || self.0.ends_with(b"\n\n")
-    }
-}
-
-/// What an HTTP/2 client sends to no purpose: frames that get nothing done, and requests that it takes back at once.
-/// Both are forgiven in time, so that it is the rate that counts; and a request for each that is answered, because a proxy's
-/// connection carries those of many.
-#[derive(Debug, Clone, Copy, Default)]
-struct Waste {
-    /// Bytes since something was last got done.
-    bytes: usize,
-    /// Requests taken back before they were answered.
-    resets: usize,
-    /// Up to when it was forgiven.
-    since: Option<Instant>,
-}
-
-impl Waste {
-    /// Bytes that may come to no purpose; more than may wait in the windows for a backend that does not read.
-    const MOST_BYTES: usize = 2 * 1024 * 1024;
-    const BYTES_FORGIVEN_A_SECOND: usize = 32 * 1024;
-    /// Requests that may be taken back: a page that is left takes back all that are under way.
-    const MOST_RESETS: usize = 200;
-    const RESETS_FORGIVEN_A_SECOND: usize = 20;
-
-    fn with_read(self, count: usize) -> Self {
-        let forgiven = self.forgiven();
-        Self { bytes: forgiven.bytes + count, ..forgiven }
-    }
-
-    fn with_reset(self) -> Self {
-        let forgiven = self.forgiven();
-        Self { resets: forgiven.resets + 1, ..forgiven }
-    }
-
-    fn with_answer(self) -> Self {
-        Self { resets: self.resets.saturating_sub(1), ..self }
-    }
-
-    fn worthwhile(self) -> Self {
-        Self { bytes: 0, ..self }
-    }
-
-    fn is_too_much(self) -> bool {
-        self.bytes > Self::MOST_BYTES || self.resets > Self::MOST_RESETS
-    }
-
-    /// Forgives whole seconds.
-    fn forgiven(self) -> Self {
-        let now = Instant::now();
-        let since = self.since.unwrap_or(now);
-        let seconds = usize::try_from(now.saturating_duration_since(since).as_secs()).unwrap_or(usize::MAX);
-        Self {
-            bytes: self.bytes.saturating_sub(Self::BYTES_FORGIVEN_A_SECOND.saturating_mul(seconds)),
-            resets: self.resets.saturating_sub(Self::RESETS_FORGIVEN_A_SECOND.saturating_mul(seconds)),
-            since: Some(if seconds > 0 { now } else { since }),
-        }
     }
 }

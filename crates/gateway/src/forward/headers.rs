@@ -89,13 +89,12 @@ impl Told {
     fn pass_on(self, headers: &mut HeaderMap, host: Option<&HeaderValue>, exchange: &Exchange) {
         let Stream { connection, .. } = &exchange.stream;
         let client = exchange.client_text();
-        let sender = connection.text_of(connection.peer.proxied.unwrap_or(connection.peer.socket));
         let nodes = match &self.forwarded_for {
-            Some(told) => followed_by(told, &sender),
+            Some(told) => followed_by(told, &sender(exchange)),
             None => client.clone(),
         };
         headers.insert(X_FORWARDED_FOR, nodes);
-        if let Some(forwarded) = self.forwarded(host, &sender, exchange) {
+        if let Some(forwarded) = self.forwarded(host, exchange) {
             headers.insert(FORWARDED, forwarded);
         }
         headers.insert(X_FORWARDED_PROTO, self.proto.unwrap_or(HeaderValue::from_static(connection.scheme())));
@@ -105,10 +104,10 @@ impl Told {
     }
 
     /// `Forwarded`: what was told in it and then its sender, or the client, in agreement with what the others say.
-    fn forwarded(&self, host: Option<&HeaderValue>, sender: &HeaderValue, exchange: &Exchange) -> Option<HeaderValue> {
+    fn forwarded(&self, host: Option<&HeaderValue>, exchange: &Exchange) -> Option<HeaderValue> {
         let connection = &exchange.stream.connection;
         match self {
-            Self { forwarded: Some(told), .. } => Some(followed_by(told, &connection.forwarded(sender)?)),
+            Self { forwarded: Some(told), .. } => Some(followed_by(told, &connection.forwarded(&sender(exchange))?)),
             Self { host: None, proto: None, .. } => connection.forwarded(exchange.client_text()),
             Self { host: told, proto, .. } => {
                 let told = told.as_ref().filter(|told| host_name(told.as_bytes()).is_ok());
@@ -117,6 +116,12 @@ impl Told {
             }
         }
     }
+}
+
+/// The address of whoever told.
+fn sender(exchange: &Exchange) -> HeaderValue {
+    let connection = &exchange.stream.connection;
+    connection.text_of(connection.peer.proxied.unwrap_or(connection.peer.socket))
 }
 
 /// All fields of a name as one list.

@@ -23,11 +23,11 @@ pub(super) struct Asked(HeaderValue);
 impl Asked {
     /// What the head of a request asks for, if it may be passed on.
     pub(super) fn by(request: &Parts) -> Option<Self> {
+        let mut values = request.headers.get_all(UPGRADE).iter();
+        let (value, None) = (values.next()?, values.next()) else { return None };
         if request.version != Version::HTTP_11 || !names_upgrade(&request.headers) {
             return None;
         }
-        let mut values = request.headers.get_all(UPGRADE).iter();
-        let (value, None) = (values.next()?, values.next()) else { return None };
         let mut protocols = value.to_str().ok()?.split(',').map(str::trim);
         protocols.all(is_opaque).then(|| Self(value.clone()))
     }
