@@ -1,5 +1,6 @@
 //! The certificates of `[domain."…"]`, made ready for handshakes.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -7,16 +8,21 @@ use gatepost_config::Diagnostic;
 use gatepost_config::model::{self, Action, HostPattern, Model};
 use gatepost_net::tls::{Alpn, Certificate, ClientTls, Domain, DomainName, ServerTls, Tickets, TlsError, TlsVersion};
 
-/// Every domain of `model` whose certificate or key cannot be used, and every route to an upstream whose authorities
-/// (`ca`) cannot.
+/// Every domain of `model` whose certificate or key cannot be used, and the first route to each upstream whose
+/// authorities (`ca`) cannot.
 #[must_use]
 pub fn unusable_certificates(model: &Model) -> Vec<Diagnostic> {
     let domain = |domain: &model::Domain| {
         let error = ready(domain).err()?;
         Some(Diagnostic::error(&domain.place, format!("this domain cannot be served: {error}")))
     };
+    // Many routes may share an upstream: it is read once, and reported at the first of them.
+    let mut seen = HashSet::new();
     let route = |route: &model::Route| {
         let Action::Forward(forward) = &route.action else { return None };
+        if !seen.insert(Arc::as_ptr(&forward.upstream)) {
+            return None;
+        }
         let error = ClientTls::new(Some(forward.upstream.ca.as_deref()?), Alpn::Http1).err()?;
         let message = format!("this route's upstream cannot be asked: its `ca` cannot be used: {error}");
         Some(Diagnostic::error(&route.place, message))

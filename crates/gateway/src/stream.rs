@@ -8,13 +8,13 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use gatepost_config::model::Limits;
 use hyper::body::{Body, Incoming};
 use tokio::task::spawn_local;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, Sleep, timeout};
 
 use crate::body::{Answering, SharedBody};
 use crate::connection::{Connection, DISCARD_BYTES, DISCARD_TIME};
@@ -51,7 +51,7 @@ pub(crate) struct Progress {
     /// How the answer was cut, if it was.
     pub(crate) cut: Cell<Option<Ended>>,
     /// When the timer of whoever drives it fires; absent: it has fired, or was never needed.
-    pub(crate) armed: Cell<Option<Instant>>,
+    armed: Cell<Option<Instant>>,
     /// Wakes whoever drives it: bodies are read by the tasks of backends too.
     waker: RefCell<Option<Waker>>,
 }
@@ -257,6 +257,18 @@ impl Progress {
             None => future.as_mut().poll(cx).map(Ok),
         })
         .await
+    }
+
+    /// Ready when something might be over. The timer of whoever drives the exchange is only ever moved to an earlier
+    /// moment, so limits that move on with every request cost no timer operation.
+    pub(crate) fn poll_due(&self, due: Instant, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.armed.get().is_none_or(|armed| due < armed) {
+            timer.as_mut().reset(due);
+            self.armed.set(Some(due));
+        }
+        ready!(timer.poll(cx));
+        self.armed.set(None);
+        Poll::Ready(())
     }
 
     /// The earliest moment at which a limit of the exchange might be over, and whether its deadline still `binds`.

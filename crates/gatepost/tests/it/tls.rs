@@ -81,6 +81,29 @@ async fn a_certificate_that_cannot_be_used_is_reported_at_its_line_and_not_serve
 }
 
 #[tokio::test]
+async fn authorities_that_cannot_be_used_are_reported_once_however_many_routes_need_them() {
+    let home = Home::new(
+        r#"
+[upstream.app]
+targets = ["https://127.0.0.1:1"]
+ca      = "file:ca.pem"
+
+[route."GET /one"]
+open    = true
+forward = { to = "app" }
+
+[route."GET /two"]
+open    = true
+forward = { to = "app" }
+"#,
+    );
+    home.write("ca.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let (code, stdout, stderr) = home.outcome(&["check"]).await;
+    assert_eq!((code, &*stdout), (1, ""), "{stderr}");
+    assert!(stderr.contains("`ca` cannot be used") && stderr.contains("\n1 mistake in"), "{stderr}");
+}
+
+#[tokio::test]
 async fn an_expired_certificate_is_served_with_a_warning() {
     let authority = Authority::new();
     for (issued, said) in [

@@ -106,12 +106,7 @@ impl Drive {
             let Some(due) = connection.due() else {
                 return Poll::Pending;
             };
-            if progress.armed.get().is_none_or(|armed| due < armed) {
-                timer.as_mut().reset(due);
-                progress.armed.set(Some(due));
-            }
-            ready!(timer.as_mut().poll(cx));
-            progress.armed.set(None);
+            ready!(progress.poll_due(due, timer.as_mut(), cx));
             match connection.overdue(Instant::now()) {
                 Overdue::Nothing | Overdue::LookAgain => {}
                 Overdue::Idle if self.closing => {

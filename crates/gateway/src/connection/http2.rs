@@ -131,12 +131,7 @@ async fn drive(stream: Stream, future: impl Future<Output = ()>) {
             let Some(due) = progress.due(&connection.limits, true) else {
                 return Poll::Pending;
             };
-            if progress.armed.get().is_none_or(|armed| due < armed) {
-                timer.as_mut().reset(due);
-                progress.armed.set(Some(due));
-            }
-            ready!(timer.as_mut().poll(cx));
-            progress.armed.set(None);
+            ready!(progress.poll_due(due, timer.as_mut(), cx));
             match progress.overdue(Instant::now(), &connection.limits, true) {
                 Verdict::Nothing | Verdict::Told => {}
                 Verdict::Cut(ended) => {
@@ -189,12 +184,7 @@ impl Drive {
             let Some(due) = farewell.or(connection.due()) else {
                 return Poll::Pending;
             };
-            if progress.armed.get().is_none_or(|armed| due < armed) {
-                timer.as_mut().reset(due);
-                progress.armed.set(Some(due));
-            }
-            ready!(timer.as_mut().poll(cx));
-            progress.armed.set(None);
+            ready!(progress.poll_due(due, timer.as_mut(), cx));
             let now = Instant::now();
             if farewell.is_some_and(|end| end <= now) {
                 return Poll::Ready(Finish::Unparted);

@@ -88,7 +88,7 @@ impl Wire {
     pub(crate) async fn detect(&mut self) -> io::Result<Protocol> {
         loop {
             let seen = &self.ahead[..self.ahead.len().min(PREFACE.len())];
-            if seen.len() == PREFACE.len() && seen == PREFACE {
+            if seen == PREFACE {
                 return Ok(Protocol::Http2);
             }
             if !PREFACE.starts_with(seen) {
