@@ -71,7 +71,7 @@ fn hint(source: &io::Error) -> &'static str {
     } else if source.kind() == io::ErrorKind::AddrNotAvailable {
         " (it is not an address of this machine)"
     } else if source.kind() == io::ErrorKind::AddrInUse {
-        " (somebody listens there already)"
+        " (stop what listens there already, or choose another port)"
     } else {
         ""
     }
