@@ -4,7 +4,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use gatepost_net::{PrefixSet, fold};
+use gatepost_net::fold;
+use gatepost_prefix::PrefixSet;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use libfuzzer_sys::fuzz_target;
 

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use gatepost_config::model::{self, Model, ThrottleBy};
 use gatepost_meter::{Bucket, ClientTable, Law, Nanos, Slots};
 use gatepost_net::tls::{Alpn, ClientTls, ServerTls, TlsError};
-use gatepost_net::{BelievedHeader, Destination, Fence, Host, PrefixSet};
+use gatepost_net::{BelievedHeader, Destination, Fence, Host};
+use gatepost_prefix::PrefixSet;
 use http::{HeaderMap, HeaderValue};
 
 use crate::gateway::ApplyError;

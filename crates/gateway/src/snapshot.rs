@@ -14,7 +14,8 @@ use bytes::Bytes;
 use gatepost_config::model::{HostHeader, Limits, ProxyProtocol, RouteMatcher, Template};
 use gatepost_meter::{Bucket, ClientTable, Slots};
 use gatepost_net::tls::ServerTls;
-use gatepost_net::{BelievedHeader, Client, HopSource, Peer, PrefixSet, Step, find_client, fold};
+use gatepost_net::{BelievedHeader, Client, HopSource, Peer, Step, find_client, fold};
+use gatepost_prefix::PrefixSet;
 use http::header::FORWARDED;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use gatepost_prefix::PrefixSet;
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::resolver::Entry;
-use crate::{AddressClass, PrefixSet, ResolveError, Resolver, fold};
+use crate::{AddressClass, ResolveError, Resolver, fold};
 
 /// A backend: who it is, and where its address may lie.
 #[derive(Debug)]

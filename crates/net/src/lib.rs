@@ -4,7 +4,6 @@
 //! global. Only a [`Resolver`] has a thread, which ends with it.
 //!
 //! - [`fold`] and [`AddressClass`]: one form for an address, and what kind of place it is.
-//! - [`PrefixSet`]: whether an address lies in any of many networks.
 //! - [`ProxyHeader`]: what a proxy says of a connection before its first byte.
 //! - [`find_client`]: who the client is, by the word of senders that are believed.
 //! - [`bind`]: a listening socket that several threads, each with its own, share one address with.
@@ -19,7 +18,6 @@ mod address;
 mod client_chain;
 mod dial;
 mod listen;
-mod prefix_set;
 mod proxy_header;
 mod resolver;
 pub mod tls;
@@ -28,7 +26,6 @@ pub use address::{AddressClass, fold};
 pub use client_chain::{BelievedHeader, Client, HopSource, MOST_HOPS, Peer, Step, Stop, Unreadable, find_client};
 pub use dial::{CONNECT_STAGGER, CONNECT_TIMEOUT, Destination, DialError, Dialled, Fence, Host, Lease};
 pub use listen::{BindError, bind, bound_unsent, ensure_free};
-pub use prefix_set::PrefixSet;
 pub use proxy_header::{ConnectionEnd, Progress, ProxyHeader, ProxyHeaderError};
 pub use resolver::{
     HOSTS_TTL, IDLE, LOOKUP_TIMEOUT, MOST_ADDRESSES, NEGATIVE_MOST, ResolveError, Resolver, STALE, TTL_LEAST, TTL_MOST,

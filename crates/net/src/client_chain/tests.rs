@@ -1,8 +1,8 @@
+use gatepost_prefix::PrefixSet;
 use proptest::prelude::*;
 
 use super::BelievedHeader::{Forwarded, Off, XForwardedFor};
 use super::*;
-use crate::PrefixSet;
 
 const SOCKET: HopSource = HopSource::Socket;
 const PROXY: HopSource = HopSource::ProxyHeader;

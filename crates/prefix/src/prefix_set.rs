@@ -4,8 +4,6 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use prefix_trie::joint::JointPrefixSet;
 
-use crate::fold;
-
 /// Many networks, and whether an address lies in any of them. A look-up costs the same for ten as for a million.
 ///
 /// IPv4-mapped IPv6 addresses are looked up as the IPv4 addresses they stand for.
@@ -18,7 +16,7 @@ impl PrefixSet {
     /// Whether `address` lies in one of the networks.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        self.networks.is_covered(&IpNet::from(fold(address)))
+        self.networks.is_covered(&IpNet::from(address.to_canonical()))
     }
 
     /// How many networks there are, after overlapping and neighbouring ones were merged.

@@ -1,0 +1,9 @@
+//! Sets of networks: whether an address lies in any of many.
+//!
+//! Everything that judges by address judges by these: address sets, policies, fences. No I/O, no names.
+
+#![forbid(unsafe_code)]
+
+mod prefix_set;
+
+pub use prefix_set::PrefixSet;
