@@ -1,0 +1,2 @@
+//! AWS policy documents.
+#![forbid(unsafe_code)]
