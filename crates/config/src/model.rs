@@ -2,6 +2,13 @@
 //!
 //! A [`Model`] exists only when the file it came from has no error. The gateway compiles it into what it runs on.
 
+mod entry;
+
+pub use self::entry::{
+    AddressEntry, AddressRule, AddressSet, AddressSource, Addresses, Entry, Feed, FeedUrl, Pick, PolicyDocument,
+    Replay, Rules, Scheme, Selection, Signed, TextFormat,
+};
+
 use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::ops::RangeInclusive;
@@ -43,6 +50,10 @@ pub struct Server {
     pub admin_token: Option<Secret>,
     /// How long open requests may finish once the process was told to stop.
     pub drain: Duration,
+    /// The region that ARNs name. Default `us-east-1`.
+    pub region: Arc<str>,
+    /// The account that ARNs name: twelve digits. Default `000000000000`.
+    pub account: Arc<str>,
 }
 
 /// Where the admin listener is.
@@ -89,8 +100,19 @@ pub struct Listener {
     pub behind: Option<Behind>,
     /// It only sends clients to `https`, with this status: 301, 302, 303, 307 or 308.
     pub redirect: Option<StatusCode>,
+    /// What policies are told that requests came in through; absent: from the internet.
+    pub private: Option<Private>,
     /// Where it was written.
     pub place: Place,
+}
+
+/// What makes a listener private in the eyes of policies: `vpce` and `vpc`, at least one of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Private {
+    /// The interface endpoint: `aws:SourceVpce`.
+    pub endpoint: Option<Arc<str>>,
+    /// Its network: `aws:SourceVpc`.
+    pub network: Option<Arc<str>>,
 }
 
 /// Senders that are believed about the client's address.
@@ -184,6 +206,8 @@ pub struct Api {
     pub listeners: Vec<Arc<str>>,
     /// The base path, in the one form, without a trailing slash: empty or `/v1`.
     pub base: Arc<str>,
+    /// As which kind of AWS API it checks and answers; absent: as Gatepost does.
+    pub compat: Option<Compat>,
     /// What all its routes share.
     pub throttles: Vec<Throttle>,
     /// Where each of `throttles` was written.
@@ -192,6 +216,13 @@ pub struct Api {
     pub routes: Vec<Route>,
     /// Where it was written.
     pub place: Place,
+}
+
+/// A kind of AWS API that is imitated exactly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compat {
+    /// A REST API: API Gateway, version 1.
+    AwsRest,
 }
 
 /// A host, or every host below one. Lower case, without a port.
@@ -231,7 +262,7 @@ pub struct Route {
 /// Where the rules of a route were written: of each its key, or the value where it is one of a list.
 #[derive(Debug, Clone)]
 pub struct RoutePlaces {
-    /// `from` or `open`.
+    /// `from`, `signed`, `policy` or `open`: the first of them that is there, else the key.
     pub entry: Place,
     /// Each of [`Route::throttles`].
     pub throttles: Vec<Place>,
@@ -275,53 +306,6 @@ pub enum Segment {
     Parameter(Box<str>),
     /// `{name+}`: one or more segments up to the end; only ever last.
     Greedy(Box<str>),
-}
-
-/// Who may enter a route.
-#[derive(Debug, Clone)]
-pub enum Entry {
-    /// `open = true`: everyone.
-    Open,
-    /// `from` and `except`: some addresses.
-    From(AddressRule),
-}
-
-/// Addresses that are let in, less those taken out.
-#[derive(Debug, Clone)]
-pub struct AddressRule {
-    /// `from`, never empty.
-    pub from: Vec<AddressEntry>,
-    /// `except`.
-    pub except: Vec<AddressEntry>,
-}
-
-/// One entry of `from` or `except`.
-#[derive(Debug, Clone)]
-pub struct AddressEntry {
-    /// What it stands for.
-    pub addresses: Addresses,
-    /// Where it was written.
-    pub place: Place,
-}
-
-/// What an entry of `from` stands for.
-#[derive(Debug, Clone)]
-pub enum Addresses {
-    /// A literal address or CIDR. IPv4-mapped IPv6 is folded to IPv4.
-    Network(IpNet),
-    /// A named set; every use of one name shares one set.
-    Set(Arc<AddressSet>),
-}
-
-/// `[addresses.…]`.
-#[derive(Debug)]
-pub struct AddressSet {
-    /// Its name.
-    pub name: Arc<str>,
-    /// What it holds, never empty; folded, as written, so it may overlap.
-    pub networks: Vec<IpNet>,
-    /// Where it was written.
-    pub place: Place,
 }
 
 /// A token bucket's law: over any time `t`, at most `burst + rate × t` requests.

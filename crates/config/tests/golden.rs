@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use gatepost_config::model::{
-    Action, AddressEntry, Addresses, Api, Behind, Domain, Entry, Forward, Listener, Model, Route, RouteMatcher,
-    Upstream,
+    Action, AddressEntry, Addresses, Api, Behind, Domain, Entry, Forward, Listener, Model, Route, RouteMatcher, Rules,
+    Signed, Upstream,
 };
 
 #[test]
@@ -79,7 +79,7 @@ fn describe(model: &Model) -> String {
 }
 
 fn describe_listener(text: &mut String, listener: &Listener) {
-    let Listener { name, addresses, limits, tls, behind, redirect, place } = listener;
+    let Listener { name, addresses, limits, tls, behind, redirect, private, place } = listener;
     writeln!(text, "listener {name} {addresses:?} at {}\n  {limits:?}", place.describe()).unwrap();
     if *tls {
         writeln!(text, "  tls").unwrap();
@@ -91,12 +91,18 @@ fn describe_listener(text: &mut String, listener: &Listener) {
     if let Some(status) = redirect {
         writeln!(text, "  redirect {status}").unwrap();
     }
+    if let Some(private) = private {
+        writeln!(text, "  {private:?}").unwrap();
+    }
 }
 
 fn describe_api(text: &mut String, api: &Api) {
-    let Api { name, id, stage, hosts, listeners, base, throttles, routes, place, .. } = api;
+    let Api { name, id, stage, hosts, listeners, base, compat, throttles, routes, place, .. } = api;
     writeln!(text, "api {name} id {id} stage {stage} base {base:?} at {}", place.describe()).unwrap();
     writeln!(text, "  hosts {hosts:?} listeners {listeners:?} throttles {throttles:?}").unwrap();
+    if let Some(compat) = compat {
+        writeln!(text, "  compat {compat:?}").unwrap();
+    }
     for route in routes {
         describe_route(text, route);
     }
@@ -109,10 +115,19 @@ fn describe_route(text: &mut String, route: &Route) {
     }
     match &route.entry {
         Entry::Open => writeln!(text, "    open").unwrap(),
-        Entry::From(rule) => {
-            let from: Vec<_> = rule.from.iter().map(describe_entry).collect();
-            let except: Vec<_> = rule.except.iter().map(describe_entry).collect();
-            writeln!(text, "    from {} except {}", from.join(", "), except.join(", ")).unwrap();
+        Entry::Rules(Rules { from, policies, signed }) => {
+            if let Some(rule) = from {
+                let from: Vec<_> = rule.from.iter().map(describe_entry).collect();
+                let except: Vec<_> = rule.except.iter().map(describe_entry).collect();
+                writeln!(text, "    from {} except {}", from.join(", "), except.join(", ")).unwrap();
+            }
+            for document in policies {
+                writeln!(text, "    policy {}", document.file.display()).unwrap();
+            }
+            if let Some(signed) = signed {
+                let Signed { scheme, secrets, tolerance, replay, .. } = &**signed;
+                writeln!(text, "    signed {scheme:?} {secrets:?} {tolerance:?} {replay:?}").unwrap();
+            }
         }
     }
     let Route { throttles, parallel, max_body, .. } = route;
@@ -127,7 +142,7 @@ fn describe_route(text: &mut String, route: &Route) {
 fn describe_entry(entry: &AddressEntry) -> String {
     match &entry.addresses {
         Addresses::Network(network) => network.to_string(),
-        Addresses::Set(set) => format!("{} {:?}", set.name, set.networks),
+        Addresses::Set(set) => format!("{} {:?}", set.name, set.source),
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use gatepost_config::model::{Addresses, Entry};
+use gatepost_config::model::Addresses;
 use gatepost_config::{Diagnostic, Report, load, load_text};
 
 const ROUTE: &str = "[route.\"GET /\"]\nopen = true\nrespond = {}\n";
@@ -86,12 +86,14 @@ fn a_set_is_shared_by_all_who_name_it() {
     fs::write(directory.path().join("big.txt"), list).unwrap();
     let loaded = load_text("gatepost.toml", &text, directory.path()).unwrap();
     let sets = loaded.model.apis[0].routes.iter().map(|route| {
-        let Entry::From(rule) = &route.entry else { panic!("{} is open", route.key) };
+        let Some(rule) = route.entry.rules().and_then(|rules| rules.from.as_ref()) else {
+            panic!("{} is open", route.key)
+        };
         let Addresses::Set(set) = &rule.from[0].addresses else { panic!("{} names no set", route.key) };
         set
     });
     let sets: Vec<_> = sets.collect();
     assert_eq!(sets.len(), 2_000);
-    assert_eq!(sets[0].networks.len(), 100_000);
+    assert_eq!(sets[0].source.fixed().len(), 100_000);
     assert!(sets.iter().all(|set| std::sync::Arc::ptr_eq(set, sets[0])));
 }

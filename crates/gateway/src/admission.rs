@@ -10,7 +10,7 @@ use gatepost_meter::{ClientLevel, ClientTable, Exceeded, Slot, take_all};
 use crate::clock::Clock;
 use crate::rejection::Rejection;
 use crate::request::Facts;
-use crate::snapshot::{Entry, Parallel, Route};
+use crate::snapshot::{AddressRule, Entry, Parallel, Route};
 use crate::trace::{Note, Trace};
 
 /// Proof that a request was admitted. Only [`admit`] makes one, and no integration runs without it.
@@ -41,7 +41,16 @@ pub(crate) fn admit(
     meters: Meters,
     trace: &mut impl Trace,
 ) -> Result<Permit, Rejection> {
-    enter(facts.client, &route.entry, trace)?;
+    let rules = match &route.entry {
+        Entry::Open => {
+            trace.note(|| Note::Open);
+            None
+        }
+        Entry::Rules(rules) => Some(rules),
+    };
+    if let Some(from) = rules.and_then(|rules| rules.from.as_ref()) {
+        enter(facts.client, from, trace)?;
+    }
     if let Meters::Live(clock) = meters {
         take_of_client(facts.client, &route.client_tables, clock, trace)?;
     }
@@ -53,11 +62,8 @@ pub(crate) fn admit(
     Ok(Permit { route: Arc::clone(route), _slot: slot })
 }
 
-fn enter(client: IpAddr, entry: &Entry, trace: &mut impl Trace) -> Result<(), Rejection> {
-    let Entry::From { from, except } = entry else {
-        trace.note(|| Note::Open);
-        return Ok(());
-    };
+fn enter(client: IpAddr, rule: &AddressRule, trace: &mut impl Trace) -> Result<(), Rejection> {
+    let AddressRule { from, except } = rule;
     let listed = from.contain(client);
     trace.note(|| Note::From { listed });
     if !listed {

@@ -16,8 +16,8 @@ use crate::gateway::ApplyError;
 use crate::log_line::route_fields;
 use crate::router::Router;
 use crate::snapshot::{
-    Action, Addresses, Api, ApiNames, Behind, Entry, Forward, Hosts, ListenKey, Listener, Parallel, Redirect, Respond,
-    Route, Snapshot,
+    Action, AddressRule, Addresses, Api, ApiNames, Behind, Entry, Forward, Hosts, ListenKey, Listener, Parallel,
+    Redirect, Respond, Route, Rules, Snapshot,
 };
 use crate::stats::Stats;
 use crate::upstream::{Check, Common, Condition, Security, Target, Upstream, target_hash};
@@ -296,10 +296,12 @@ impl Compiler<'_> {
     fn entry(&mut self, entry: &model::Entry) -> Entry {
         match entry {
             model::Entry::Open => Entry::Open,
-            model::Entry::From(rule) => {
-                Entry::From { from: self.addresses(&rule.from), except: self.addresses(&rule.except) }
-            }
+            model::Entry::Rules(rules) => Entry::Rules(Rules { from: rules.from.as_ref().map(|rule| self.from(rule)) }),
         }
+    }
+
+    fn from(&mut self, rule: &model::AddressRule) -> AddressRule {
+        AddressRule { from: self.addresses(&rule.from), except: self.addresses(&rule.except) }
     }
 
     fn behind(&mut self, behind: &model::Behind) -> Behind {
@@ -335,7 +337,7 @@ impl Compiler<'_> {
 
     fn set(&mut self, set: &Arc<model::AddressSet>) -> Arc<PrefixSet> {
         let compiled = self.sets.entry(Arc::as_ptr(set));
-        Arc::clone(compiled.or_insert_with(|| Arc::new(set.networks.iter().copied().collect())))
+        Arc::clone(compiled.or_insert_with(|| Arc::new(set.source.fixed().iter().copied().collect())))
     }
 
     fn action(&mut self, action: &model::Action) -> Action {

@@ -137,7 +137,20 @@ pub(crate) struct Parallel {
 #[derive(Debug)]
 pub(crate) enum Entry {
     Open,
-    From { from: Addresses, except: Addresses },
+    Rules(Rules),
+}
+
+/// What a request must pass: everything that is there.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    pub(crate) from: Option<AddressRule>,
+}
+
+/// Addresses that are let in, less those taken out.
+#[derive(Debug)]
+pub(crate) struct AddressRule {
+    pub(crate) from: Addresses,
+    pub(crate) except: Addresses,
 }
 
 /// Some address sets together.

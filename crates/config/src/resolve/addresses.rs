@@ -11,7 +11,7 @@ use crate::decode::{Field, Given};
 use crate::diagnostic::Diagnostic;
 use crate::file::AddressesTable;
 use crate::load::{into_text, reason};
-use crate::model::AddressSet;
+use crate::model::{AddressSet, AddressSource};
 use crate::reading::Reading;
 use crate::resolve::names::{Known, Namespace};
 use crate::source::Span;
@@ -40,7 +40,8 @@ pub(super) fn sets(sets: Namespace<Name, AddressesTable>, reading: &mut Reading)
             }
             (Field::Broken, _) | (_, Field::Broken) => return None,
         };
-        Some(Arc::new(AddressSet { name: name.0, networks, place: reading.place(span) }))
+        let source = AddressSource::Fixed(networks);
+        Some(Arc::new(AddressSet { name: name.0, source, place: reading.place(span) }))
     })
 }
 

@@ -120,6 +120,7 @@ fn resolve(api: Written, scope: &Scope, ties: &mut Ties, reading: &mut Reading) 
         hosts: hosts?,
         listeners: listeners?,
         base,
+        compat: None,
         throttle_places: throttles.iter().map(|throttle| reading.place(throttle.span)).collect(),
         throttles: throttles.into_iter().map(|throttle| throttle.value).collect(),
         routes: resolved.into_iter().collect::<Option<_>>()?,

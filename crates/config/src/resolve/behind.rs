@@ -73,7 +73,7 @@ fn check_everyone(list: &Given<List<AddressReference>>, senders: &[AddressEntry]
 fn networks(entry: &AddressEntry) -> &[IpNet] {
     match &entry.addresses {
         Addresses::Network(network) => std::slice::from_ref(network),
-        Addresses::Set(set) => &set.networks,
+        Addresses::Set(set) => set.source.fixed(),
     }
 }
 

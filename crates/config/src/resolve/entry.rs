@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use crate::collections::List;
 use crate::decode::{Field, Given};
 use crate::file::RouteTable;
-use crate::model::{AddressEntry, AddressRule, AddressSet, Addresses, Entry};
+use crate::model::{AddressEntry, AddressRule, AddressSet, Addresses, Entry, Rules};
 use crate::reading::Reading;
 use crate::resolve::Scope;
 use crate::resolve::names::Known;
@@ -38,7 +38,8 @@ pub(super) fn entry(table: &RouteTable, key: Span, scope: &Scope, reading: &mut 
     if let Some(except) = table.except.given() {
         check_except(from, except, reading);
     }
-    Some(Entry::From(AddressRule { from: entries?, except: except? }))
+    let from = Some(AddressRule { from: entries?, except: except? });
+    Some(Entry::Rules(Rules { from, ..Rules::default() }))
 }
 
 fn without_from(table: &RouteTable, key: Span, reading: &mut Reading) -> Option<Entry> {

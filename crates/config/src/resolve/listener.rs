@@ -140,6 +140,7 @@ fn listener(
         tls: table.tls.value().copied().unwrap_or(false),
         behind: behind?,
         redirect: redirect?,
+        private: None,
         place: reading.place(span),
     })
 }
@@ -168,6 +169,7 @@ fn default_listener(address: SocketAddr, span: Span, reading: &Reading) -> Liste
         tls: false,
         behind: None,
         redirect: None,
+        private: None,
         place: reading.place(span),
     }
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use gatepost_config::load_text;
-use gatepost_config::model::{AddressRule, Entry, Model};
+use gatepost_config::model::{AddressRule, Entry, Model, Rules};
 use gatepost_gateway::{Check, Explanation, Inquiry, Verdict, explain};
 use gatepost_testkit::{Raw, Response, TestGateway};
 use http::header::HOST;
@@ -119,14 +119,17 @@ fn without(model: &Model, explanation: &Explanation) -> Model {
     for api in &mut model.apis {
         api.routes.retain(|route| !named(&route.place));
         for route in &mut api.routes {
-            if let Entry::From(AddressRule { from, except }) = &mut route.entry {
+            if let Entry::Rules(Rules { from: Some(AddressRule { from, except }), .. }) = &mut route.entry {
                 from.retain(|entry| !named(&entry.place));
                 except.retain(|entry| !named(&entry.place));
             }
             if named(&route.places.entry) {
                 route.entry = match &route.entry {
-                    Entry::Open => Entry::From(AddressRule { from: Vec::new(), except: Vec::new() }),
-                    Entry::From(_) => Entry::Open,
+                    Entry::Open => {
+                        let nobody = AddressRule { from: Vec::new(), except: Vec::new() };
+                        Entry::Rules(Rules { from: Some(nobody), ..Rules::default() })
+                    }
+                    Entry::Rules(_) => Entry::Open,
                 };
             }
             if route.places.max_body.as_ref().is_some_and(named) {

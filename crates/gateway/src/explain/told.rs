@@ -184,10 +184,8 @@ impl Written<'_> {
     }
 
     fn rule_of_addresses(&self) -> Result<&model::AddressRule, ExplainError> {
-        match &self.route.entry {
-            model::Entry::From(rule) => Ok(rule),
-            model::Entry::Open => Err(ExplainError::contradiction("an open route was asked for its addresses")),
-        }
+        let rule = self.route.entry.rules().and_then(|rules| rules.from.as_ref());
+        rule.ok_or_else(|| ExplainError::contradiction("a route without `from` was asked for its addresses"))
     }
 
     fn max_body(&self, told: Option<u64>, most: u64) -> Step {
@@ -250,7 +248,7 @@ fn listing(entries: &[model::AddressEntry], address: IpAddr) -> Vec<Rule> {
     let listing = entries.iter().filter_map(|entry| match &entry.addresses {
         Addresses::Network(network) => holds(&network).then(|| Rule::new(network_text(*network), &entry.place)),
         Addresses::Set(set) => {
-            let narrowest = set.networks.iter().filter(holds).max_by_key(|network| network.prefix_len())?;
+            let narrowest = set.source.fixed().iter().filter(holds).max_by_key(|network| network.prefix_len())?;
             Some(Rule { network: Some(*narrowest), ..Rule::new(&*set.name, &entry.place) })
         }
     });
