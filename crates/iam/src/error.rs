@@ -330,8 +330,13 @@ impl<'t> Reporter<'t> {
         self.statement = statement;
     }
 
+    /// Whether nothing more will be told: then looking for more is a waste.
+    pub(crate) fn is_full(&self) -> bool {
+        self.problems.len() == MOST_PROBLEMS
+    }
+
     pub(crate) fn report(&mut self, at: Range<usize>, element: impl Into<Cow<'static, str>>, mistake: Mistake) {
-        if self.problems.len() == MOST_PROBLEMS {
+        if self.is_full() {
             return;
         }
         let before = self.text.get(..at.start).unwrap_or(self.text);

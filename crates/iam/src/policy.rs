@@ -138,6 +138,9 @@ fn read_document(root: &Node<'_>, api: Option<&ApiArn>, reporter: &mut Reporter<
         None => &["Version", "Statement"],
     };
     for element in elements {
+        if reporter.is_full() {
+            return None;
+        }
         match element.name.as_str() {
             "Version" => match text(&element.value, "Version", reporter).as_deref() {
                 Some("2012-10-17") => variables = true,
@@ -177,6 +180,9 @@ fn read_statements(node: &Node<'_>, reader: &Reader<'_>, reporter: &mut Reporter
     }
     let mut statements = Vec::with_capacity(nodes.len());
     for (index, node) in nodes.iter().enumerate() {
+        if reporter.is_full() {
+            break;
+        }
         reporter.enter(Some(StatementName::Index(index)));
         statements.push(reader.read(node, index, reporter));
     }

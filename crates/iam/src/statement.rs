@@ -197,7 +197,7 @@ impl<'t> Elements<'_, 't> {
 
     fn refuse_unknown(&self, reporter: &mut Reporter<'_>) {
         for Entry { name, name_at, .. } in &self.elements {
-            if !ELEMENTS.contains(&name.as_str()) {
+            if !ELEMENTS.contains(&name.as_str()) && !reporter.is_full() {
                 let mistake = Mistake::UnknownElement { name: name.clone(), nearest: nearest(name, ELEMENTS) };
                 reporter.report(name_at.clone(), "", mistake);
             }
@@ -274,6 +274,9 @@ fn principals(node: &Node<'_>, element: &str, reporter: &mut Reporter<'_>) -> Op
     let mut list = Vec::new();
     let mut complete = !kinds.is_empty();
     for kind in kinds {
+        if reporter.is_full() {
+            return None;
+        }
         let parse = match kind.name.as_str() {
             "AWS" => PrincipalPattern::parse_aws,
             "Service" => PrincipalPattern::parse_service,

@@ -22,6 +22,9 @@ use crate::time::parse_time;
 pub(crate) fn compile(node: &Node<'_>, variables: bool, reporter: &mut Reporter<'_>) -> Vec<Condition> {
     let mut conditions = Vec::new();
     for operator in entries(node, "Condition", reporter).unwrap_or_default() {
+        if reporter.is_full() {
+            break;
+        }
         let element = format!("Condition.{}", operator.name);
         match Operator::named(&operator.name) {
             Ok(parsed) => {
