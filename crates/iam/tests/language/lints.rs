@@ -55,6 +55,7 @@ fn what_is_meant() {
         r#""Resource": "arn:aws:execute-api:*:*:*""#,
         r#""Resource": "arn:aws:execute-api:us-east-1:123456789012:a?i/prod/GET/pets""#,
         r#""Resource": "execute-api:/prod/GET/${aws:username}""#,
+        r#""Resource": "arn:aws:execute-api:*:*:*/""#,
         r#""Action": "*""#,
         r#""Effect": "Deny", "Condition": {"StringNotEquals": {"aws:SourceVpce": "vpce-1"}}"#,
         r#""Condition": {"StringNotEquals": {"aws:username": "bob"}, "Null": {"aws:username": "false"}}"#,

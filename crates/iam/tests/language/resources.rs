@@ -43,6 +43,7 @@ fn resources_are_compared_part_by_part() {
         (this("api/*/GET/*"), "prod/POST/pets/42", false),
         (this("api/*/GET"), "prod/GET/", false),
         (this("api/*/GET"), "prod/GET/pets", false),
+        (this("api/*/GET"), "prod/POST/pets/GET", true),
         (this("api/"), "prod/GET/", false),
         (this("api/prod/GET/pets"), "prod/GET/pets", true),
         (this("api/prod/GET/pets"), "prod/GET/pets/", false),
