@@ -187,7 +187,11 @@ pub enum Replay {
 pub struct PolicyDocument {
     /// The document, compiled for its API.
     pub policy: Policy,
-    /// The file that holds it, as it was written.
+    /// Where each of its statements was written.
+    pub statements: Vec<Place>,
+    /// What is probably not as it was meant, and where.
+    pub doubts: Vec<(Place, String)>,
+    /// The file that holds it, as it was opened.
     pub file: PathBuf,
     /// Where the file was named.
     pub place: Place,
