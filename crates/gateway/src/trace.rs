@@ -63,6 +63,8 @@ pub(crate) enum Note {
     From { listed: bool },
     /// Whether `except` lists it too.
     Except { listed: bool },
+    /// What a policy says: the one with this index among those that apply.
+    Policy { index: usize, decision: gatepost_iam::Decision },
     /// The length of the body, if it was told, and the longest that is let in.
     Length { told: Option<u64>, most: u64 },
     /// How many requests are under way, and how many may be.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use gatepost_config::Place;
 use gatepost_config::model::{self, Action, Addresses, ForwardedHeader, Model, Rate, ThrottleBy};
+use gatepost_iam::Decision;
 use gatepost_net::{HopSource, Stop};
 use http::{HeaderMap, StatusCode};
 use ipnet::IpNet;
@@ -60,8 +61,8 @@ impl<'m> Teller<'m> {
                 steps.push(Step::refuse(Check::Request, why));
                 unreadable(why)
             }
-            Err(Refusal::Rejected(rejection)) => {
-                let (head, body) = rejection.answer(HeaderMap::new()).into_parts();
+            Err(Refusal::Rejected(rejection, answer)) => {
+                let (head, body) = answer.into_parts();
                 let (reason, detail) = (rejection.reason(), rejection.detail());
                 Verdict::Refused { status: head.status, headers: head.headers, body, reason, detail }
             }
@@ -100,6 +101,7 @@ impl<'m> Teller<'m> {
             }
             Note::From { listed } => self.from(written()?, listed)?,
             Note::Except { listed } => self.except(written()?, listed)?,
+            Note::Policy { index, decision } => written()?.policy(index, decision)?,
             Note::Length { told, most } => written()?.max_body(told, most),
             Note::Parallel { under_way, cap } => written()?.parallel(under_way, cap),
             Note::Bucket { by, index, left } => written()?.bucket(by, index, left)?,
@@ -186,6 +188,29 @@ impl Written<'_> {
     fn rule_of_addresses(&self) -> Result<&model::AddressRule, ExplainError> {
         let rule = self.route.entry.rules().and_then(|rules| rules.from.as_ref());
         rule.ok_or_else(|| ExplainError::contradiction("a route without `from` was asked for its addresses"))
+    }
+
+    /// What the policy with this index says, among those that apply: the API's, then the route's.
+    fn policy(&self, index: usize, decision: Decision) -> Result<Step, ExplainError> {
+        let document = self.route.entry.rules().and_then(|rules| rules.policies.get(index));
+        let document = document.ok_or_else(|| ExplainError::contradiction("a policy was never written"))?;
+        let (passed, text, rule) = match decision {
+            Decision::Allowed { statement } => (true, " allows it", Some(statement)),
+            Decision::ExplicitlyDenied { statement } => (false, " denies it", Some(statement)),
+            Decision::ImplicitlyDenied => (false, "no statement allows it", None),
+        };
+        let file = document.file.display();
+        let (text, rule) = match rule {
+            Some(index) => {
+                let statement = document.policy.statements().get(index).zip(document.statements.get(index));
+                let missing = || ExplainError::contradiction("a statement was never written");
+                let (statement, place) = statement.ok_or_else(missing)?;
+                let name = format!("statement {}", statement.name());
+                (format!("{file}: {name}{text}"), Rule::new(name, place))
+            }
+            None => (format!("{file}: {text}"), Rule::new("policy", &document.place)),
+        };
+        Ok(Step { passed, ..Step::pass(Check::Policy, text).by(vec![rule]) })
     }
 
     fn max_body(&self, told: Option<u64>, most: u64) -> Step {
