@@ -39,8 +39,11 @@ pub(crate) enum Test {
         case: Case,
         patterns: Box<[Pattern]>,
     },
-    /// Without those that no ARN can match.
-    Arn(Box<[ArnPattern]>),
+    Arn {
+        patterns: Box<[ArnPattern]>,
+        /// Whether there were more, which had fewer than six parts, so that no ARN can match them.
+        incomplete: bool,
+    },
     Number {
         comparison: Comparison,
         values: Box<[Decimal]>,
@@ -51,7 +54,7 @@ pub(crate) enum Test {
     },
     Bool(Box<[Pattern]>),
     Binary(Box<[Box<[u8]>]>),
-    Address(PrefixSet),
+    Address(Box<PrefixSet>),
     /// Whether the key may be absent, and whether it may be there.
     Null {
         absent: bool,
@@ -87,7 +90,7 @@ impl Condition {
         match self.test {
             Test::Null { absent, .. } => absent,
             Test::Text { .. }
-            | Test::Arn(_)
+            | Test::Arn { .. }
             | Test::Number { .. }
             | Test::Date { .. }
             | Test::Bool(_)
@@ -102,7 +105,7 @@ impl Test {
     fn meets(&self, value: &Value<'_>, context: &impl Context) -> bool {
         match self {
             Self::Text { case, patterns } => matches_any(patterns, value, *case, context),
-            Self::Arn(patterns) => value
+            Self::Arn { patterns, .. } => value
                 .text()
                 .is_some_and(|text| patterns.iter().any(|pattern| pattern.matches_text(text.as_str(), context))),
             Self::Number { comparison, values } => {

@@ -57,6 +57,11 @@ impl<'t> Node<'t> {
         self.start..self.start + self.raw.len()
     }
 
+    /// The value as it is written.
+    pub(crate) fn raw(&self) -> &'t str {
+        self.raw
+    }
+
     pub(crate) fn kind(&self) -> Kind {
         match self.raw.as_bytes().first() {
             Some(b'{') => Kind::Object,

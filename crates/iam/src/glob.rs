@@ -105,6 +105,9 @@ impl Pattern {
     /// Whether the text, which is the pieces joined, is what the pattern describes. A variable that the request has no
     /// single value for, and that has no default, makes the pattern match nothing.
     pub(crate) fn matches(&self, text: &[&str], case: Case, context: &impl Context) -> bool {
+        if let (Some(literal), [text], Case::Matters) = (self.literal(), text, case) {
+            return literal == *text;
+        }
         if self.variables == 0 {
             return matches(&self.tokens, &[], text, case);
         }
@@ -132,8 +135,8 @@ impl Pattern {
         &self.tokens
     }
 
-    /// The one text that it matches.
-    pub(crate) fn literal(&self) -> Option<&str> {
+    /// The one text that it matches, if it is one.
+    fn literal(&self) -> Option<&str> {
         match &*self.tokens {
             [] => Some(""),
             [Token::Literal(text)] => Some(text),

@@ -5,7 +5,7 @@ use crate::document::{Kind, Node, nearest};
 use crate::error::{Mistake, PolicyError, Reporter};
 use crate::principal::Principal;
 use crate::reading::{entries, report, text};
-use crate::statement::{Effect, Reader, Statement, refuse_shared_sids};
+use crate::statement::{Effect, Reader, Statement, StatementName, refuse_shared_sids};
 use crate::value::Context;
 
 /// A policy document, read and compiled once.
@@ -99,6 +99,12 @@ impl Decision {
         matches!(self, Self::Allowed { .. })
     }
 
+    /// Whether a statement denies it.
+    #[must_use]
+    pub fn is_explicitly_denied(self) -> bool {
+        matches!(self, Self::ExplicitlyDenied { .. })
+    }
+
     /// The statement that made it.
     #[must_use]
     pub fn statement(self) -> Option<usize> {
@@ -174,7 +180,7 @@ fn read_statements(node: &Node<'_>, reader: &Reader<'_>, reporter: &mut Reporter
     }
     let mut statements = Vec::with_capacity(nodes.len());
     for (index, node) in nodes.iter().enumerate() {
-        reporter.enter(Some(crate::StatementName::Index(index)));
+        reporter.enter(Some(StatementName::Index(index)));
         statements.push(reader.read(node, index, reporter));
     }
     reporter.enter(None);

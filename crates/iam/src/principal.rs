@@ -186,6 +186,15 @@ impl PrincipalPattern {
         if is_service(text) { Ok(Self::Service(text.into())) } else { Err(PrincipalError::Malformed) }
     }
 
+    /// The account of the user, role or session that it names.
+    pub(crate) fn account(&self) -> Option<&str> {
+        match self {
+            Self::Exactly(arn) => read_arn(arn).map(|(account, _)| account),
+            Self::Role { account, .. } => Some(account),
+            Self::Everyone | Self::Account(_) | Self::Service(_) | Self::Nobody => None,
+        }
+    }
+
     fn matches(&self, principal: &Principal<'_>) -> bool {
         match self {
             Self::Everyone => true,

@@ -89,6 +89,24 @@ impl ResourcePattern {
         count == 3 && is_method || count <= 3 && !self.has_runs() && !self.ends_behind_the_api()
     }
 
+    /// Whether the method is written as `ANY`.
+    pub(crate) fn method_is_any(&self) -> bool {
+        let Self::Like(pattern) = self else { return false };
+        // What is left of the method may be a run, which takes slashes too; then the method is not known.
+        let mut written = String::new();
+        for token in pattern.rest.tokens() {
+            match token {
+                Token::Literal(text) => written += text,
+                Token::AnyRun | Token::AnyOne | Token::Variable { .. } => written.push('*'),
+            }
+        }
+        let mut segments = written.split('/');
+        let before = [segments.next(), segments.next()];
+        // A run that is all of the stage is meant as one stage.
+        let plain = |segment: &Option<&str>| segment.is_some_and(|text| text == "*" || !text.contains('*'));
+        before.iter().all(plain) && segments.next() == Some("ANY")
+    }
+
     fn has_runs(&self) -> bool {
         let Self::Like(pattern) = self else { return true };
         pattern.rest.tokens().iter().any(|token| matches!(token, Token::AnyRun | Token::Variable { .. }))

@@ -81,7 +81,11 @@ impl Of<'_> {
         Some(match self.operator.family {
             Family::Text(case) => Test::Text { case, patterns: read.patterns(false)? },
             Family::Like => Test::Text { case: Case::Matters, patterns: read.patterns(true)? },
-            Family::Arn => Test::Arn(read.arns()?),
+            Family::Arn => {
+                let patterns = read.arns()?;
+                let incomplete = patterns.len() < read.values.len();
+                Test::Arn { patterns, incomplete }
+            }
             Family::Number(comparison) => {
                 Test::Number { comparison, values: read.all(ValueKind::Number, Decimal::parse)? }
             }
@@ -90,7 +94,7 @@ impl Of<'_> {
             Family::Binary => Test::Binary(read.all(ValueKind::Base64, decode)?),
             Family::Address => {
                 let networks = read.all(ValueKind::Network, parse_network)?;
-                Test::Address(networks.iter().copied().collect())
+                Test::Address(Box::new(networks.iter().copied().collect()))
             }
             Family::Null => {
                 let wanted = read.all(ValueKind::Bool, parse_bool)?;
