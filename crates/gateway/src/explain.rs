@@ -216,7 +216,7 @@ enum Refusal {
     /// It is no HTTP: the connection answers with an empty 400 before anything else sees it.
     Unreadable(&'static str),
     /// With what the client sees.
-    Rejected(Rejection, Response<Bytes>),
+    Rejected(Rejection, Box<Response<Bytes>>),
 }
 
 impl From<Rejection> for Refusal {
@@ -229,7 +229,7 @@ impl Refusal {
     /// With the answer that an API gives in its own words.
     fn rejected(rejection: Rejection, answer: Option<Response<Bytes>>) -> Self {
         let answer = answer.unwrap_or_else(|| rejection.answer(HeaderMap::new()));
-        Self::Rejected(rejection, answer)
+        Self::Rejected(rejection, Box::new(answer))
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gatepost_iam::{ApiArn, Policy, PolicyError};
+use gatepost_iam::{ApiArn, Policy, PolicyError, Standing};
 
 use crate::decode::{Field, Given};
 use crate::load::{into_text, reason};
@@ -107,10 +107,12 @@ fn report(error: &PolicyError, file: FileId, named: Span, reading: &mut Reading)
 }
 
 fn document(policy: Policy, file: FileId, named: &Given<FileReference>, reading: &Reading) -> PolicyDocument {
-    let statements = policy.statements().iter().map(|statement| reading.place(Span::new(file, statement.at())));
+    let place = |at| reading.place(Span::new(file, at));
+    // Nobody is known by name, so nothing else could allow in its place.
+    let lints = policy.lints(Standing::Alone);
     PolicyDocument {
-        statements: statements.collect(),
-        doubts: Vec::new(),
+        statements: policy.statements().iter().map(|statement| place(statement.at())).collect(),
+        doubts: lints.iter().map(|lint| (place(lint.at.clone()), lint.to_string())).collect(),
         policy,
         file: reading.source(file).name().into(),
         place: reading.place(named.key),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use gatepost_config::model::{Compat, PolicyDocument};
-use gatepost_iam::{Context, Decision, Key, Principal, Request, Resource, Value, Values};
+use gatepost_iam::{Context, Key, Principal, Request, Resource, Value, Values, Verdict, all_must_allow};
 use http::header::{REFERER, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
@@ -48,20 +48,17 @@ pub(super) fn allow(
         principal: Principal::Anonymous,
         context: &circumstances,
     };
-    let mut refused = None;
-    for (index, document) in documents.iter().enumerate() {
+    let decisions = documents.iter().enumerate().map(|(index, document)| {
         let decision = document.policy.decide(&request);
         trace.note(|| Note::Policy { index, decision });
-        let denial = |statement| Denial { document: Arc::clone(document), statement };
-        match decision {
-            Decision::Allowed { .. } => {}
-            Decision::ImplicitlyDenied => refused = refused.or_else(|| Some(denial(None))),
-            Decision::ExplicitlyDenied { statement } => {
-                return Err(Rejection::PolicyDenied(denial(Some(statement))));
-            }
-        }
-    }
-    refused.map_or(Ok(()), |denial| Err(Rejection::PolicyDenied(denial)))
+        (document, decision)
+    });
+    let (by, statement) = match all_must_allow(decisions) {
+        None | Some(Verdict::Allowed { .. }) => return Ok(()),
+        Some(Verdict::ImplicitlyDenied { by }) => (by, None),
+        Some(Verdict::ExplicitlyDenied { by, statement }) => (by, Some(statement)),
+    };
+    Err(Rejection::PolicyDenied(Denial { document: Arc::clone(by), statement }))
 }
 
 const PARTITION: &str = "aws";
