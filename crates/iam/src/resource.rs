@@ -36,7 +36,7 @@ impl ResourcePattern {
                 expanded = format!("arn:{partition}:execute-api:{region}:{account}:{api}/{rest}");
                 &expanded
             }
-            (Some(_), None) => return refused(Mistake::Resource),
+            (Some(_), None) => return refused(Mistake::ShortForm),
             (None, _) => text,
         };
         let Some(parts) = split_pattern(whole, variables).filter(|[arn, ..]| *arn == "arn") else {
