@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use gatepost_config::model::{Compat, PolicyDocument};
-use gatepost_iam::{Context, Key, Principal, Request, Resource, Value, Values, Verdict, all_must_allow};
+use gatepost_iam::{Context, Decision, Key, Principal, Request, Resource, Value, Values, Verdict, all_must_allow};
 use http::header::{REFERER, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
@@ -50,7 +50,11 @@ pub(super) fn allow(
     };
     let decisions = documents.iter().enumerate().map(|(index, document)| {
         let decision = document.policy.decide(&request);
-        trace.note(|| Note::Policy { index, decision });
+        trace.note(|| {
+            let nobody_allows = decision == Decision::ImplicitlyDenied;
+            let near = if nobody_allows { document.policy.near_miss(&request) } else { None };
+            Note::Policy { index, decision, near }
+        });
         (document, decision)
     });
     let (by, statement) = match all_must_allow(decisions) {
