@@ -77,6 +77,11 @@ choices! {
         "1.3" => model::TlsVersion::Tls13,
     }
 
+    /// The kind of AWS API that is imitated.
+    Compat: model::Compat, "Gatepost cannot yet imitate" {
+        "aws-rest" => model::Compat::AwsRest,
+    }
+
     /// How a target is chosen.
     Balance: model::Balance, "cannot balance by" {
         "round-robin" => model::Balance::RoundRobin,
@@ -104,6 +109,7 @@ mod tests {
         parse_all::<ProxyProtocol>(&["off", "optional", "required"]);
         parse_all::<RedirectTo>(&["https"]);
         parse_all::<TlsVersion>(&["1.2", "1.3"]);
+        parse_all::<Compat>(&["aws-rest"]);
         parse_all::<Balance>(&["round-robin", "least-requests", "client-hash"]);
         parse_all::<HttpVersion>(&["1.1", "2"]);
     }
@@ -116,6 +122,7 @@ mod tests {
             complaints::<ProxyProtocol>(&["v2"]),
             complaints::<RedirectTo>(&["http", "https://example.com"]),
             complaints::<TlsVersion>(&["1.0", "1.1", "TLSv1.2"]),
+            complaints::<Compat>(&["aws-http", "aws", ""]),
             complaints::<Balance>(&["random", "round_robin"]),
             complaints::<HttpVersion>(&["1.0", "h2", "3"]),
         ];

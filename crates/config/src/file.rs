@@ -3,17 +3,17 @@
 //! A key that says nothing is [`Field::Absent`](crate::decode::Field::Absent) here; defaults and
 //! everything that takes two keys to judge belong to `resolve`.
 
-use crate::choice::{Balance, Forwarded, HttpVersion, ProxyProtocol, RedirectTo, ThrottleBy, TlsVersion};
+use crate::choice::{Balance, Compat, Forwarded, HttpVersion, ProxyProtocol, RedirectTo, ThrottleBy, TlsVersion};
 use crate::collections::{List, Named, OneOrMany};
 use crate::decode::table;
 use crate::number::{
     AnswerStatus, Burst, Connections, Failures, HeaderCount, Parallel, Probes, Retries, Streams, Workers,
 };
 use crate::text::{
-    AccessLog, AddressReference, Admin, BackendHost, BackendPath, BasePath, ClientAddress, Codes, Destination,
-    DomainName, Duration, FieldName, FieldValue, FilePath, FileReference, Glob, Host, Label, ListenAddress, Location,
-    Method, Name, Network, NonZeroDuration, ProbePath, Rate, RequestPath, RouteKey, SecretReference, Size, Target,
-    Timeout,
+    AccessLog, Account, AddressReference, Admin, BackendHost, BackendPath, BasePath, ClientAddress, Codes, Destination,
+    DomainName, Duration, EndpointName, FieldName, FieldValue, FilePath, FileReference, Glob, Host, Label,
+    ListenAddress, Location, Method, Name, Network, NonZeroDuration, ProbePath, Rate, Region, RequestPath, RouteKey,
+    SecretReference, Size, Target, Timeout,
 };
 use crate::value::{Eject, Expectation, Json, Listen, ListenerRedirect, RedirectStatus};
 
@@ -78,6 +78,12 @@ table! {
         /// How long open requests may finish once the process was told to stop. Default `"30s"`;
         /// `"0s"` cuts them off at once.
         drain: Duration,
+
+        /// The region in the ARNs that policies are about. Default `"us-east-1"`.
+        region: Region,
+
+        /// The account in the ARNs that policies are about: twelve digits. Default `"000000000000"`.
+        account: Account,
     }
 }
 
@@ -123,6 +129,14 @@ table! {
         /// What clients may take here. Every limit has a default; raise one only when real clients
         /// meet it.
         limits: LimitsTable,
+
+        /// Makes the listener private in the eyes of policies: what comes in here came through the
+        /// interface endpoint of this name (`aws:SourceVpce`), and its client's address is
+        /// `aws:VpcSourceIp` instead of `aws:SourceIp`.
+        vpce: EndpointName,
+
+        /// The same, with the network of this name (`aws:SourceVpc`).
+        vpc: EndpointName,
     }
 }
 
@@ -206,11 +220,19 @@ table! {
         /// matched and before a request is forwarded. Default: none.
         base: BasePath,
 
-        /// What logs call its stage. Default `"$default"`. It is never read from the URL.
+        /// What ARNs and logs call its stage. Default `"$default"`. It is never read from the URL.
         stage: Label,
 
-        /// What logs call it. Default: its name.
+        /// What ARNs and logs call it. Default: its name.
         id: Label,
+
+        /// An AWS resource policy, as it is: `"file:policies/hooks.json"`. It must allow each request
+        /// to the API, and its routes need no other rule. Relative to this file, and watched.
+        policy: FileReference,
+
+        /// The kind of AWS API that is imitated, down to the answers of the gateway itself:
+        /// `"aws-rest"`, a REST API. Default: none, Gatepost answers in its own way.
+        compat: Compat,
 
         /// One bucket, or several, that all routes of the API share.
         throttle: OneOrMany<ApiThrottleTable>,
@@ -249,12 +271,16 @@ table! {
 table! {
     /// A route: who may enter, and what happens then.
     RouteTable in "in a route" {
-        /// The client addresses that may enter: addresses, CIDRs, and names of address sets. Either
-        /// this or `open` must be there.
+        /// The client addresses that may enter: addresses, CIDRs, and names of address sets. This,
+        /// `policy` or `open` must be there, unless the API has a `policy`.
         from: List<AddressReference>,
 
         /// Client addresses that may not enter although `from` has them.
         except: List<AddressReference>,
+
+        /// An AWS resource policy that must allow each request, beside that of the API:
+        /// `"file:policies/hooks.json"`. Relative to this file, and watched.
+        policy: FileReference,
 
         /// `true` lets everyone in. Not for anything that only some should reach.
         open: bool,

@@ -14,12 +14,14 @@ mod example;
 mod health;
 mod listener;
 mod names;
+mod policy;
 mod route;
 mod secret;
 mod server;
 mod throttle;
 mod upstream;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use self::listener::Role;
@@ -41,7 +43,8 @@ pub(crate) fn resolve(files: Vec<File>, reading: &mut Reading) -> Option<Model> 
     domain::check_used(&merged.domains, &listeners, reading);
     let domains = domain::domains(merged.domains, reading);
     let upstreams = upstream::upstreams(merged.upstreams, reading);
-    let scope = Scope { listeners: listeners.roles(), sets, upstreams };
+    let policies = policy::Documents::of(server.as_ref());
+    let scope = Scope { listeners: listeners.roles(), private: listeners.private(), sets, upstreams, policies };
     let apis = api::apis(merged.apis, merged.routes, &scope, reading);
     if reading.has_errors() {
         return None;
@@ -52,8 +55,11 @@ pub(crate) fn resolve(files: Vec<File>, reading: &mut Reading) -> Option<Model> 
 /// What routes refer to by name.
 struct Scope {
     listeners: Known<Role>,
+    /// The names of listeners that are private in the eyes of policies.
+    private: HashSet<Box<str>>,
     sets: Known<Arc<AddressSet>>,
     upstreams: Known<Arc<Upstream>>,
+    policies: policy::Documents,
 }
 
 /// All files as one.

@@ -2,6 +2,7 @@
 //! sentence what is wrong with a string that is none.
 
 mod address;
+mod arn;
 mod codes;
 mod duration;
 mod header;
@@ -19,6 +20,7 @@ use std::ops::Range;
 use toml::de::DeValue;
 
 pub(crate) use self::address::{AddressReference, ClientAddress, ListenAddress, Network};
+pub(crate) use self::arn::{Account, EndpointName, Region};
 pub(crate) use self::codes::Codes;
 pub(crate) use self::duration::{Duration, NonZeroDuration, Timeout};
 pub(crate) use self::header::{FieldName, FieldValue};
@@ -117,6 +119,7 @@ macro_rules! text_schemas {
 
 text_schemas!(
     AccessLog,
+    Account,
     AddressReference,
     Admin,
     BackendHost,
@@ -127,6 +130,7 @@ text_schemas!(
     Destination,
     DomainName,
     Duration,
+    EndpointName,
     FieldName,
     FieldValue,
     FilePath,
@@ -141,6 +145,7 @@ text_schemas!(
     NonZeroDuration,
     ProbePath,
     Rate,
+    Region,
     RequestPath,
     RouteKey,
     Size,

@@ -27,11 +27,12 @@ pub(crate) fn load_and_judge(file: &Path) -> Result<Loaded, Report> {
     judge(load(file)?)
 }
 
-/// Judges certificates and examples. Certificates that can be used but should not be are told in the log.
+/// Judges certificates and examples. Certificates that can be used but should not be are told in the log, and so are
+/// policies that say something else than they seem to.
 pub(crate) fn judge(loaded: Loaded) -> Result<Loaded, Report> {
     let mut failures = unusable_certificates(&loaded.model);
     failures.extend(failed_examples(&loaded.model));
-    for doubt in doubtful_domains(&loaded.model) {
+    for doubt in doubtful_domains(&loaded.model).into_iter().chain(loaded.model.doubtful_policies()) {
         tracing::warn!("{doubt}");
     }
     if failures.is_empty() { Ok(loaded) } else { Err(Report::new(loaded, failures)) }

@@ -1,6 +1,10 @@
 //! Whether a request may enter. One function, over the facts of the request, a route and the meters; whoever wants to
 //! know why asks that same function.
 
+mod policy;
+
+pub(crate) use self::policy::RequestArn;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -41,6 +45,11 @@ pub(crate) fn admit(
     meters: Meters,
     trace: &mut impl Trace,
 ) -> Result<Permit, Rejection> {
+    // What API Gateway does not read it does not judge (developer guide, limits: request payload).
+    let is_imitated = route.api.compat.is_some();
+    if is_imitated {
+        fit(facts.length, route.max_body, trace)?;
+    }
     let rules = match &route.entry {
         Entry::Open => {
             trace.note(|| Note::Open);
@@ -54,7 +63,14 @@ pub(crate) fn admit(
     if let Meters::Live(clock) = meters {
         take_of_client(facts.client, &route.client_tables, clock, trace)?;
     }
-    fit(facts.length, route.max_body, trace)?;
+    if let Some(rules) = rules
+        && !rules.policies.is_empty()
+    {
+        policy::allow(facts, route, &rules.policies, trace)?;
+    }
+    if !is_imitated {
+        fit(facts.length, route.max_body, trace)?;
+    }
     let slot = match meters {
         Meters::Live(clock) => take(route, clock, trace)?,
         Meters::Full => None,

@@ -18,10 +18,11 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::admission::Permit;
+use crate::compat::Imitation;
 use crate::connection::Connection;
 use crate::forward::pool::Pooled;
 use crate::forward::trailers;
-use crate::record::{Ended, Record};
+use crate::record::{Ended, Record, RequestId};
 use crate::stream::{BodyFailure, Stream};
 
 /// The body of a request where both reach it: whoever sends it on, and the stream it comes on, which takes it back when
@@ -409,6 +410,8 @@ pub(crate) struct Exchange {
     pub(crate) client: IpAddr,
     /// In which header the request's sender is believed about its client.
     pub(crate) believed: BelievedHeader,
+    /// Of an API that imitates AWS.
+    pub(crate) imitation: Option<Box<Imitation>>,
     permit: Option<Permit>,
     /// There until it is sent off.
     record: Option<Box<Record>>,
@@ -421,7 +424,16 @@ impl Exchange {
         stream.begin(body);
         stream.connection.worker.begin_exchange();
         let (client, believed) = (stream.connection.client, BelievedHeader::Off);
-        Self { stream, client, believed, permit: None, record: Some(record), ended: Ended::Client, bytes_out: 0 }
+        Self {
+            stream,
+            client,
+            believed,
+            imitation: None,
+            permit: None,
+            record: Some(record),
+            ended: Ended::Client,
+            bytes_out: 0,
+        }
     }
 
     /// The client's address as text.
@@ -439,6 +451,11 @@ impl Exchange {
         if let Some(record) = &mut self.record {
             addition(record);
         }
+    }
+
+    /// Answers it as AWS would.
+    pub(crate) fn imitate(&mut self, make: impl FnOnce(RequestId) -> Imitation) {
+        self.imitation = self.record.as_ref().map(|record| Box::new(make(record.id)));
     }
 
     /// Keeps what admission gave until the answer has ended.

@@ -68,6 +68,7 @@ type CompiledUpstream = (Arc<model::Upstream>, Arc<Upstream>);
 
 /// One compilation.
 struct Compiler<'a> {
+    server: &'a model::Server,
     lasting: &'a mut Lasting,
     stats: &'a Stats,
     now: Nanos,
@@ -110,6 +111,7 @@ impl Snapshot {
         lasting.snapshots += 1;
         let number = lasting.snapshots;
         let mut compiler = Compiler {
+            server: &model.server,
             client_slots: lasting.client_slots.unwrap_or_else(|| client_slots(model)),
             lasting,
             stats,
@@ -136,6 +138,7 @@ impl Snapshot {
                     is_secure: listener.tls,
                     tls: tls.filter(|_| listener.tls).cloned(),
                     redirect: listener.redirect,
+                    private: listener.private.clone(),
                     hosts: Hosts::of_listener(&listener.name, &apis),
                 });
                 ListenKey::of(listener).map(move |key| (key, Arc::clone(&compiled)))
@@ -226,14 +229,18 @@ impl Compiler<'_> {
     fn api(&mut self, api: &model::Api) -> Api {
         let names = Arc::new(ApiNames {
             id: Arc::clone(&api.id),
+            stage: Arc::clone(&api.stage),
             base: Arc::clone(&api.base),
+            region: Arc::clone(&self.server.region),
+            account: Arc::clone(&self.server.account),
+            compat: api.compat,
             durations: self.stats.api(&api.name),
         });
         let shared = self.throttles(&api.throttles, &api.name, None);
         let routes: Vec<Arc<Route>> =
             api.routes.iter().map(|route| Arc::new(self.route(route, api, &names, &shared))).collect();
         let router = Router::new(api.routes.iter().map(|route| &route.matcher).zip(routes));
-        Api { name: Arc::clone(&api.name), base: Arc::clone(&api.base), router }
+        Api { name: Arc::clone(&api.name), base: Arc::clone(&api.base), names, router }
     }
 
     fn route(&mut self, route: &model::Route, api: &model::Api, names: &Arc<ApiNames>, shared: &Throttles) -> Route {
@@ -296,7 +303,10 @@ impl Compiler<'_> {
     fn entry(&mut self, entry: &model::Entry) -> Entry {
         match entry {
             model::Entry::Open => Entry::Open,
-            model::Entry::Rules(rules) => Entry::Rules(Rules { from: rules.from.as_ref().map(|rule| self.from(rule)) }),
+            model::Entry::Rules(rules) => Entry::Rules(Rules {
+                from: rules.from.as_ref().map(|rule| self.from(rule)),
+                policies: rules.policies.iter().map(Arc::clone).collect(),
+            }),
         }
     }
 

@@ -3,12 +3,15 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
+use bytes::Bytes;
+use gatepost_config::model::Compat;
+use http::{HeaderMap, Response, StatusCode};
 
 use crate::admission::{Meters, Permit, admit};
+use crate::compat::{Asked, LONGEST_BODY};
 use crate::rejection::Rejection;
 use crate::request::Facts;
-use crate::snapshot::{Listener, Route};
+use crate::snapshot::{ApiNames, Listener, Route};
 use crate::trace::{Note, Trace};
 
 /// What becomes of a request.
@@ -16,6 +19,8 @@ use crate::trace::{Note, Trace};
 pub(crate) struct Decision<'l> {
     /// The route that matches, if it came to that.
     pub(crate) route: Option<&'l Arc<Route>>,
+    /// The API, if it is one that imitates AWS.
+    pub(crate) imitates: Option<(Compat, &'l ApiNames)>,
     pub(crate) outcome: Result<Outcome, Rejection>,
 }
 
@@ -39,17 +44,44 @@ impl Listener {
         trace: &mut impl Trace,
     ) -> Decision<'_> {
         if !is_served {
-            return Decision { route: None, outcome: Err(Rejection::Misdirected) };
+            return Decision::without_api(Err(Rejection::Misdirected));
         }
         if let Some(status) = self.redirect {
             trace.note(|| Note::ToHttps(status));
-            return Decision { route: None, outcome: Ok(Outcome::ToHttps(status)) };
+            return Decision::without_api(Ok(Outcome::ToHttps(status)));
         }
-        match self.route(facts, trace) {
+        let Some((api, rest)) = self.api(facts, trace) else {
+            return Decision::without_api(Err(Rejection::NoRoute));
+        };
+        let imitates = api.names.compat.map(|compat| (compat, &*api.names));
+        match api.route(facts.method, rest, trace) {
             Ok(route) => {
-                Decision { route: Some(route), outcome: admit(facts, route, meters, trace).map(Outcome::Admitted) }
+                let outcome = admit(facts, route, meters, trace).map(Outcome::Admitted);
+                Decision { route: Some(route), imitates, outcome }
             }
-            Err(rejection) => Decision { route: None, outcome: Err(rejection) },
+            Err(_) if imitates.is_some() && facts.length.is_some_and(|length| length > LONGEST_BODY) => {
+                Decision { route: None, imitates, outcome: Err(Rejection::BodyTooLarge) }
+            }
+            Err(rejection) => Decision { route: None, imitates, outcome: Err(rejection) },
         }
+    }
+}
+
+impl<'l> Decision<'l> {
+    fn without_api(outcome: Result<Outcome, Rejection>) -> Self {
+        Self { route: None, imitates: None, outcome }
+    }
+
+    /// The answer to a request that is refused.
+    pub(crate) fn refusal(&self, facts: &Facts<'_>) -> Option<Response<Bytes>> {
+        let rejection = self.outcome.as_ref().err()?;
+        let asked = self.asked(facts);
+        Some(asked.map_or_else(|| rejection.answer(HeaderMap::new()), |asked| asked.answer(rejection)))
+    }
+
+    /// How the API that imitates AWS was asked, to be answered in its words.
+    pub(crate) fn asked<'r>(&'r self, facts: &'r Facts<'r>) -> Option<Asked<'r>> {
+        let route = self.route.map(|route| &**route);
+        self.imitates.map(|(compat, api)| Asked { api, compat, route, facts })
     }
 }

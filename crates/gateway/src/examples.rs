@@ -3,7 +3,7 @@
 use gatepost_config::Diagnostic;
 use gatepost_config::model::{Api, Example, Expect, HostPattern, Model, Route};
 use http::header::HOST;
-use http::{HeaderMap, HeaderValue, Uri};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 
 use crate::admission::Meters;
 use crate::clock::Clock;
@@ -11,7 +11,7 @@ use crate::compile::Lasting;
 use crate::decision::Decision;
 use crate::host::host_name;
 use crate::rejection::Rejection;
-use crate::request::Facts;
+use crate::request::{Entrance, Facts};
 use crate::snapshot::{ListenKey, Listener, Snapshot};
 use crate::stats::Stats;
 use crate::trace::NoTrace;
@@ -41,11 +41,22 @@ pub fn failed_examples(model: &Model) -> Vec<Diagnostic> {
 /// What became of an example.
 enum Outcome {
     Admitted,
-    Refused(Rejection),
+    Refused {
+        /// What the client sees.
+        status: StatusCode,
+        rejection: Rejection,
+    },
     /// Another route serves it.
     Elsewhere(String),
     /// It cannot be made into a request.
     Unusable(String),
+}
+
+impl Outcome {
+    /// Before it came to any API.
+    fn refused(rejection: Rejection) -> Self {
+        Self::Refused { status: rejection.status(), rejection }
+    }
 }
 
 fn first_listener<'s>(model: &Model, api: &Api, snapshot: &'s Snapshot) -> Option<&'s Listener> {
@@ -64,17 +75,20 @@ fn judge(example: &Example, api: &Api, route: &Route, listener: &Listener) -> Ou
         Ok(uri) => uri,
         Err(error) => return Outcome::Unusable(error.to_string()),
     };
-    let facts = match Facts::read(example.from, &example.method, &uri, &headers, None, host_name, &mut NoTrace) {
+    let entrance = Entrance { client: example.from, is_secure: listener.is_secure, private: listener.private.as_ref() };
+    let facts = match Facts::read(entrance, &example.method, &uri, &headers, None, host_name, &mut NoTrace) {
         Ok(facts) => facts,
-        Err(malformed) => return Outcome::Refused(Rejection::Malformed(malformed)),
+        Err(malformed) => return Outcome::refused(Rejection::Malformed(malformed)),
     };
-    let Decision { route: found, outcome } = listener.decide(&facts, true, Meters::Full, &mut NoTrace);
+    let decision = listener.decide(&facts, true, Meters::Full, &mut NoTrace);
+    let seen = decision.refusal(&facts).map(|answer| answer.status());
+    let Decision { route: found, outcome, .. } = decision;
     match (found, outcome) {
         (Some(found), _) if found.key != route.key || found.api.id != api.id => {
             Outcome::Elsewhere(found.key.to_string())
         }
         (_, Ok(_)) => Outcome::Admitted,
-        (_, Err(rejection)) => Outcome::Refused(rejection),
+        (_, Err(rejection)) => Outcome::Refused { status: seen.unwrap_or(rejection.status()), rejection },
     }
 }
 
@@ -91,10 +105,10 @@ fn some_host(api: &Api) -> HeaderValue {
 fn mismatch(example: &Example, route: &Route, outcome: &Outcome) -> Option<Diagnostic> {
     let became = match (outcome, example.expect) {
         (Outcome::Admitted, Expect::Admitted) => return None,
-        (Outcome::Refused(rejection), Expect::Refused(status)) if rejection.status() == status => return None,
+        (Outcome::Refused { status, .. }, Expect::Refused(expected)) if *status == expected => return None,
         (Outcome::Admitted, Expect::Refused(_)) => "it is admitted".to_owned(),
-        (Outcome::Refused(rejection), _) => {
-            format!("it is refused with {} ({})", rejection.status().as_u16(), rejection.reason().name())
+        (Outcome::Refused { status, rejection }, _) => {
+            format!("it is refused with {} ({})", status.as_u16(), rejection.reason().name())
         }
         (Outcome::Elsewhere(key), _) => format!("it is served by the route `{key}`"),
         (Outcome::Unusable(error), _) => format!("its path is no request target: {error}"),

@@ -16,7 +16,7 @@ use gatepost_config::Place;
 use gatepost_config::model::Model;
 use gatepost_net::Peer;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use ipnet::IpNet;
 use thiserror::Error;
 
@@ -27,7 +27,7 @@ use crate::decision::Outcome;
 use crate::explain::told::Teller;
 use crate::host::host_name;
 use crate::rejection::{Reason, Rejection};
-use crate::request::Facts;
+use crate::request::{Entrance, Facts};
 use crate::snapshot::{ListenKey, Listener, Snapshot};
 use crate::stats::Stats;
 use crate::trace::Note;
@@ -107,6 +107,8 @@ pub enum Check {
     From,
     /// Whether `except` takes it out again.
     Except,
+    /// Whether a policy allows it.
+    Policy,
     /// Whether the body is short enough.
     MaxBody,
     /// Whether there is room among those under way.
@@ -168,7 +170,7 @@ impl Explanation {
     /// and none where no rule matches.
     #[must_use]
     pub fn decided_by(&self) -> Vec<&Rule> {
-        let lets_in = |step: &&Step| matches!(step.check, Check::Open | Check::From);
+        let lets_in = |step: &&Step| matches!(step.check, Check::Open | Check::From | Check::Policy);
         let decisive: Vec<&Step> = match self.verdict {
             // A listener that sends everyone elsewhere asks nobody in.
             Verdict::Admitted => self.steps.iter().find(lets_in).or(self.steps.last()).into_iter().collect(),
@@ -191,6 +193,7 @@ impl Check {
             Self::Open => "open",
             Self::From => "from",
             Self::Except => "except",
+            Self::Policy => "policy",
             Self::MaxBody => "max_body",
             Self::Parallel => "parallel",
             Self::Throttle => "throttle",
@@ -212,12 +215,21 @@ impl ExplainError {
 enum Refusal {
     /// It is no HTTP: the connection answers with an empty 400 before anything else sees it.
     Unreadable(&'static str),
-    Rejected(Rejection),
+    /// With what the client sees.
+    Rejected(Rejection, Box<Response<Bytes>>),
 }
 
 impl From<Rejection> for Refusal {
     fn from(rejection: Rejection) -> Self {
-        Self::Rejected(rejection)
+        Self::rejected(rejection, None)
+    }
+}
+
+impl Refusal {
+    /// With the answer that an API gives in its own words.
+    fn rejected(rejection: Rejection, answer: Option<Response<Bytes>>) -> Self {
+        let answer = answer.unwrap_or_else(|| rejection.answer(HeaderMap::new()));
+        Self::Rejected(rejection, Box::new(answer))
     }
 }
 
@@ -232,8 +244,11 @@ fn judge(
     let Inquiry { method, target, headers, .. } = inquiry;
     let uri: Uri = target.parse().map_err(|_| Refusal::Unreadable("the path is not one that HTTP can carry"))?;
     let length = body_length(headers)?;
-    let facts = Facts::read(client, method, &uri, headers, length, host_name, notes).map_err(Rejection::Malformed)?;
-    Ok(listener.decide(&facts, true, Meters::Live(clock), notes).outcome?)
+    let entrance = Entrance { client, is_secure: listener.is_secure, private: listener.private.as_ref() };
+    let facts = Facts::read(entrance, method, &uri, headers, length, host_name, notes).map_err(Rejection::Malformed)?;
+    let decision = listener.decide(&facts, true, Meters::Live(clock), notes);
+    let answer = decision.refusal(&facts);
+    decision.outcome.map_err(|rejection| Refusal::rejected(rejection, answer))
 }
 
 /// The length of the body as hyper finds it (RFC 9112, 6.3): a transfer coding hides it; without either there is none.

@@ -18,6 +18,7 @@ mod admission;
 mod body;
 mod certificates;
 mod clock;
+mod compat;
 mod compile;
 mod connection;
 mod decision;

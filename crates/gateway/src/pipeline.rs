@@ -4,7 +4,7 @@
 //! begin      open the record (written when the answer has ended)
 //! judge        sanitise   host, one form of the path, framing      else Rejection::Malformed
 //!              route      listener, host, API, path and method     else Rejection::NoRoute, …
-//!              admit      from, client, length, meters = Permit            else Rejection::…
+//!              admit      from, client, policy, length, meters = Permit    else Rejection::…
 //! integrate  forward, respond or redirect; needs the Permit
 //! finish     the answer, or the rejection's
 //! ```
@@ -25,12 +25,13 @@ use hyper::body::Incoming;
 
 use crate::admission::{Meters, Permit};
 use crate::body::{Answering, Exchange, RequestBody, ResponseBody, SharedBody};
+use crate::compat::Imitation;
 use crate::connection::Tunnel;
 use crate::decision::{Decision, Outcome};
 use crate::forward::{Backend, Forwarded, forward};
 use crate::record::{ClientFrom, Record, cut};
 use crate::rejection::{BadUpstream, Rejection};
-use crate::request::Facts;
+use crate::request::{Entrance, Facts};
 use crate::snapshot::{Action, Behind, Listener, Redirect, Respond, Route, below_base};
 use crate::stream::Stream;
 use crate::trace::NoTrace;
@@ -105,8 +106,9 @@ fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<J
     let listener = connection.site.listener(cache.load()).ok_or(Rejection::ListenerGone)?;
     drop(cache);
     let client = find_client(&listener, headers, exchange);
+    let entrance = Entrance { client, is_secure: connection.secured.is_some(), private: listener.private.as_ref() };
     let name = |host: &[u8]| connection.host_name(host);
-    let facts = match Facts::read(client, method, uri, headers, body.length(), name, &mut NoTrace) {
+    let facts = match Facts::read(entrance, method, uri, headers, body.length(), name, &mut NoTrace) {
         Ok(facts) => facts,
         Err(malformed) => {
             let host = headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
@@ -118,7 +120,11 @@ fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<J
     exchange.note(|record| record.name(Arc::clone(&facts.host), &facts.path));
 
     let meters = Meters::Live(connection.worker.shared.clock);
-    let Decision { route, outcome } = listener.decide(&facts, connection.serves_host(), meters, &mut NoTrace);
+    let decision = listener.decide(&facts, connection.serves_host(), meters, &mut NoTrace);
+    if let Some(asked) = decision.asked(&facts) {
+        exchange.imitate(|id| Imitation::of(&asked, id, decision.outcome.as_ref().err()));
+    }
+    let Decision { route, outcome, .. } = decision;
     exchange.note(|record| {
         record.route = route.cloned();
         record.admitted = outcome.is_ok();
@@ -193,9 +199,11 @@ fn finish(
     const DECISION: HeaderName = HeaderName::from_static("x-gatepost-decision");
     let Stream { connection, progress } = exchange.stream.clone();
     let mut closes = connection.site.is_leaving();
+    let imitation = exchange.imitation.take();
     progress.answered();
     let response = match outcome {
-        Ok(Answer::Streamed(head, answering)) => {
+        Ok(Answer::Streamed(mut head, answering)) => {
+            mark(imitation.as_deref(), &mut head.headers);
             exchange.note(|record| record.status = Some(head.status));
             Response::from_parts(head, ResponseBody::streamed(answering, exchange))
         }
@@ -204,14 +212,18 @@ fn finish(
             connection.upgrade(Tunnel { exchange, backend });
             return Response::from_parts(head, ResponseBody::none());
         }
-        Ok(Answer::Whole(response)) => {
+        Ok(Answer::Whole(mut response)) => {
+            mark(imitation.as_deref(), response.headers_mut());
             closes |= !body_fits;
             exchange.note(|record| record.status = Some(response.status()));
             whole(response, exchange)
         }
         Err(rejection) => {
             closes |= !body_fits || rejection.closes();
-            let mut response = rejection.answer(spare);
+            let mut response = match imitation {
+                Some(mut imitation) => imitation.refuse(&rejection, spare),
+                None => rejection.answer(spare),
+            };
             exchange.note(|record| {
                 record.reason = Some(rejection.reason());
                 record.detail = rejection.detail();
@@ -223,6 +235,12 @@ fn finish(
     };
     // HTTP/2 has its own way to say so, and no need to: the other streams of the connection are well.
     if closes && connection.is_http1() { closing(response) } else { response }
+}
+
+fn mark(imitation: Option<&Imitation>, headers: &mut HeaderMap) {
+    if let Some(imitation) = imitation {
+        imitation.mark(headers);
+    }
 }
 
 /// An answer in one piece. With HTTP/1 hyper knows what is for HEAD, with HTTP/2 it would send the body (RFC 9110, 9.3.2).

@@ -108,6 +108,11 @@ impl RequestId {
         Self(mixed ^ (mixed >> 31))
     }
 
+    /// All that it is.
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+
     /// As a header's value.
     pub(crate) fn header(self) -> HeaderValue {
         HeaderValue::from_bytes(&self.digits()).unwrap_or(HeaderValue::from_static("-"))

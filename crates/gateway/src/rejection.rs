@@ -2,8 +2,10 @@
 
 use std::error::Error as _;
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use gatepost_config::model::PolicyDocument;
 use gatepost_config::path::PathError;
 use gatepost_meter::{Exceeded, Law};
 use gatepost_net::DialError;
@@ -31,6 +33,10 @@ pub(crate) enum Rejection {
     },
     /// `from` does not list the client's address, or `except` takes it out.
     AddressNotListed,
+    /// A policy denies it, or does not allow it.
+    PolicyDenied(Denial),
+    /// Its ARN is longer than the imitated API authorizes.
+    ArnTooLong,
     /// The body is longer than `max_body`.
     BodyTooLarge,
     /// As many requests as `parallel` permits are under way.
@@ -47,6 +53,27 @@ pub(crate) enum Rejection {
     BadUpstream(BadUpstream),
     /// The target did not answer in time.
     UpstreamTimeout,
+}
+
+/// Which policy a request was denied by.
+#[derive(Debug)]
+pub(crate) struct Denial {
+    pub(crate) document: Arc<PolicyDocument>,
+    /// The statement that denies it, counted from zero; absent: none allows it.
+    pub(crate) statement: Option<usize>,
+}
+
+impl fmt::Display for Denial {
+    /// `policies/hooks.json: statement "OnlyGithub" denies it`.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { document, statement } = self;
+        write!(out, "{}: ", document.file.display())?;
+        match statement.map(|index| (index, document.policy.statements().get(index))) {
+            Some((_, Some(statement))) => write!(out, "statement {} denies it", statement.name()),
+            Some((index, None)) => write!(out, "statement {index} denies it"),
+            None => out.write_str("no statement allows it"),
+        }
+    }
 }
 
 /// What makes a request malformed.
@@ -123,6 +150,10 @@ pub enum Reason {
     MethodNotAllowed,
     /// Not served: the client's address is not listed.
     AddressNotListed,
+    /// Not served: a policy denies it, or does not allow it.
+    PolicyDenied,
+    /// Not served: its ARN is too long.
+    ArnTooLong,
     /// Not served: the body is too long.
     BodyTooLarge,
     /// Not served: `parallel` is used up.
@@ -145,7 +176,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of their discriminants.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::Malformed,
         Self::HeadersTooLarge,
         Self::HeaderTimeout,
@@ -157,6 +188,8 @@ impl Reason {
         Self::NoRoute,
         Self::MethodNotAllowed,
         Self::AddressNotListed,
+        Self::PolicyDenied,
+        Self::ArnTooLong,
         Self::BodyTooLarge,
         Self::Busy,
         Self::Throttled,
@@ -183,6 +216,8 @@ impl Reason {
             Self::NoRoute => "no_route",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::AddressNotListed => "address_not_listed",
+            Self::PolicyDenied => "policy_denied",
+            Self::ArnTooLong => "arn_too_long",
             Self::BodyTooLarge => "body_too_large",
             Self::Busy => "busy",
             Self::Throttled => "throttled",
@@ -207,6 +242,8 @@ impl Rejection {
             Self::NoRoute => Reason::NoRoute,
             Self::MethodNotAllowed { .. } => Reason::MethodNotAllowed,
             Self::AddressNotListed => Reason::AddressNotListed,
+            Self::PolicyDenied(_) => Reason::PolicyDenied,
+            Self::ArnTooLong => Reason::ArnTooLong,
             Self::BodyTooLarge => Reason::BodyTooLarge,
             Self::Busy => Reason::Busy,
             Self::Throttled(_) => Reason::Throttled,
@@ -224,7 +261,8 @@ impl Rejection {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Malformed(_) | Self::BodyBroken => StatusCode::BAD_REQUEST,
-            Self::AddressNotListed => StatusCode::FORBIDDEN,
+            Self::AddressNotListed | Self::PolicyDenied(_) => StatusCode::FORBIDDEN,
+            Self::ArnTooLong => StatusCode::URI_TOO_LONG,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
@@ -249,11 +287,13 @@ impl Rejection {
             Self::Malformed(malformed) => Some(malformed.to_string()),
             Self::Dial(error) => Some(error.to_string()),
             Self::BadUpstream(what) => Some(what.to_string()),
+            Self::PolicyDenied(denial) => Some(denial.to_string()),
             Self::ListenerGone
             | Self::Misdirected
             | Self::NoRoute
             | Self::MethodNotAllowed { .. }
             | Self::AddressNotListed
+            | Self::ArnTooLong
             | Self::BodyTooLarge
             | Self::Busy
             | Self::Throttled(_)
@@ -268,11 +308,20 @@ impl Rejection {
         let status = self.status();
         headers.clear();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Self::MethodNotAllowed { allow } = self {
+            headers.insert(ALLOW, allow.clone());
+        }
+        self.tell_when(&mut headers);
+        let mut response = Response::new(body(status));
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
+    }
+
+    /// Adds when to come again, and what binds.
+    pub(crate) fn tell_when(&self, headers: &mut HeaderMap) {
         match self {
-            Self::MethodNotAllowed { allow } => {
-                headers.insert(ALLOW, allow.clone());
-            }
-            Self::Throttled(exceeded) => tell_limit(&mut headers, exceeded),
+            Self::Throttled(exceeded) => tell_limit(headers, exceeded),
             Self::Busy => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
@@ -280,7 +329,10 @@ impl Rejection {
             | Self::ListenerGone
             | Self::Misdirected
             | Self::NoRoute
+            | Self::MethodNotAllowed { .. }
             | Self::AddressNotListed
+            | Self::PolicyDenied(_)
+            | Self::ArnTooLong
             | Self::BodyTooLarge
             | Self::BodyStalled
             | Self::BodyBroken
@@ -288,10 +340,6 @@ impl Rejection {
             | Self::BadUpstream(_)
             | Self::UpstreamTimeout => {}
         }
-        let mut response = Response::new(body(status));
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
-        response
     }
 }
 
@@ -340,6 +388,7 @@ fn body(status: StatusCode) -> Bytes {
         405 => br#"{"message":"Method Not Allowed"}"#,
         408 => br#"{"message":"Request Timeout"}"#,
         413 => br#"{"message":"Payload Too Large"}"#,
+        414 => br#"{"message":"URI Too Long"}"#,
         421 => br#"{"message":"Misdirected Request"}"#,
         429 => br#"{"message":"Too Many Requests"}"#,
         502 => br#"{"message":"Bad Gateway"}"#,

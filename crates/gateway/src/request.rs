@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use gatepost_config::model::Private;
 use gatepost_config::path::one_form;
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Uri};
@@ -13,17 +14,34 @@ use crate::host::agrees;
 use crate::rejection::Malformed;
 use crate::trace::{Note, Trace};
 
+/// Where a request comes in, and from whom.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entrance<'r> {
+    /// The client's address, IPv4-mapped IPv6 folded.
+    pub(crate) client: IpAddr,
+    /// Whether the client speaks TLS.
+    pub(crate) is_secure: bool,
+    /// What policies are told that it comes through; absent: from the internet.
+    pub(crate) private: Option<&'r Private>,
+}
+
 /// The facts of a request that routing and admission judge by.
 #[derive(Debug)]
 pub(crate) struct Facts<'r> {
     /// The client's address, IPv4-mapped IPv6 folded.
     pub(crate) client: IpAddr,
+    /// Whether the client speaks TLS.
+    pub(crate) is_secure: bool,
+    /// What policies are told that it comes through; absent: from the internet.
+    pub(crate) private: Option<&'r Private>,
     /// The method.
     pub(crate) method: &'r Method,
     /// The host without its port, in lower case.
     pub(crate) host: Arc<str>,
     /// The path in the one form, with the base path.
     pub(crate) path: Cow<'r, str>,
+    /// The headers as they came.
+    pub(crate) headers: &'r HeaderMap,
     /// The length of the body in bytes, if it is told in advance.
     pub(crate) length: Option<u64>,
 }
@@ -36,7 +54,7 @@ impl<'r> Facts<'r> {
     /// # Errors
     /// The head is ambiguous, see [`Malformed`].
     pub(crate) fn read(
-        client: IpAddr,
+        entrance: Entrance<'r>,
         method: &'r Method,
         uri: &'r Uri,
         headers: &'r HeaderMap,
@@ -44,7 +62,7 @@ impl<'r> Facts<'r> {
         name: impl FnOnce(&[u8]) -> Result<Arc<str>, Malformed>,
         trace: &mut impl Trace,
     ) -> Result<Self, Malformed> {
-        let facts = Self::of(client, method, uri, headers, length, name);
+        let facts = Self::of(entrance, method, uri, headers, length, name);
         trace.note(|| match &facts {
             Ok(facts) => Note::Read { host: Arc::clone(&facts.host), path: facts.path.as_ref().into() },
             Err(malformed) => Note::Malformed(*malformed),
@@ -53,7 +71,7 @@ impl<'r> Facts<'r> {
     }
 
     fn of(
-        client: IpAddr,
+        entrance: Entrance<'r>,
         method: &'r Method,
         uri: &'r Uri,
         headers: &'r HeaderMap,
@@ -72,7 +90,9 @@ impl<'r> Facts<'r> {
         if uri.authority().is_some_and(|authority| !agrees(authority, uri.scheme(), host)) {
             return Err(Malformed::Authority);
         }
-        Ok(Self { client, method, host: name(host)?, path: one_form(uri.path()).map_err(Malformed::Path)?, length })
+        let Entrance { client, is_secure, private } = entrance;
+        let (host, path) = (name(host)?, one_form(uri.path()).map_err(Malformed::Path)?);
+        Ok(Self { client, is_secure, private, method, host, path, headers, length })
     }
 }
 

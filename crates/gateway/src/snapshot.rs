@@ -11,13 +11,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use gatepost_config::model::{HostHeader, Limits, ProxyProtocol, RouteMatcher, Template};
+use gatepost_config::model::{
+    Compat, HostHeader, Limits, PolicyDocument, Private, ProxyProtocol, RouteMatcher, Template,
+};
 use gatepost_meter::{Bucket, ClientTable, Slots};
 use gatepost_net::tls::ServerTls;
 use gatepost_net::{BelievedHeader, Client, HopSource, Peer, Step, find_client, fold};
 use gatepost_prefix::PrefixSet;
 use http::header::FORWARDED;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::rejection::Rejection;
 use crate::request::Facts;
@@ -60,6 +62,8 @@ pub(crate) struct Listener {
     pub(crate) tls: Option<ServerTls>,
     /// It only sends clients to `https`, with this status.
     pub(crate) redirect: Option<StatusCode>,
+    /// What policies are told that requests came in through.
+    pub(crate) private: Option<Private>,
     pub(crate) hosts: Hosts,
 }
 
@@ -96,6 +100,7 @@ pub(crate) enum HostMatch<S> {
 pub(crate) struct Api {
     pub(crate) name: Arc<str>,
     pub(crate) base: Arc<str>,
+    pub(crate) names: Arc<ApiNames>,
     pub(crate) router: Router<Arc<Route>>,
 }
 
@@ -103,7 +108,13 @@ pub(crate) struct Api {
 #[derive(Debug)]
 pub(crate) struct ApiNames {
     pub(crate) id: Arc<str>,
+    pub(crate) stage: Arc<str>,
     pub(crate) base: Arc<str>,
+    /// The region and the account that ARNs name.
+    pub(crate) region: Arc<str>,
+    pub(crate) account: Arc<str>,
+    /// As which kind of AWS API it checks and answers.
+    pub(crate) compat: Option<Compat>,
     pub(crate) durations: Arc<Durations>,
 }
 
@@ -144,6 +155,8 @@ pub(crate) enum Entry {
 #[derive(Debug)]
 pub(crate) struct Rules {
     pub(crate) from: Option<AddressRule>,
+    /// The documents that must all allow.
+    pub(crate) policies: Box<[Arc<PolicyDocument>]>,
 }
 
 /// Addresses that are let in, less those taken out.
@@ -205,11 +218,8 @@ impl Listener {
         }
     }
 
-    /// The route for a request: host, then base path, then path and method. No fallback between APIs.
-    ///
-    /// # Errors
-    /// [`Rejection::NoRoute`] or [`Rejection::MethodNotAllowed`].
-    pub(crate) fn route(&self, facts: &Facts<'_>, trace: &mut impl Trace) -> Result<&Arc<Route>, Rejection> {
+    /// The API for a request: host, then base path; and what of the path lies below that.
+    pub(crate) fn api<'p>(&self, facts: &'p Facts<'_>, trace: &mut impl Trace) -> Option<(&Api, &'p str)> {
         let (apis, matched) = self.hosts.of(&facts.host);
         let chosen = apis.iter().find_map(|api| below_base(&api.base, &facts.path).map(|rest| (api, rest)));
         let Some((api, rest)) = chosen else {
@@ -217,10 +227,20 @@ impl Listener {
                 host: matched.to_owned(),
                 bases: apis.iter().map(|api| Arc::clone(&api.base)).collect(),
             });
-            return Err(Rejection::NoRoute);
+            return None;
         };
         trace.note(|| Note::Api { name: Arc::clone(&api.name), host: matched.to_owned() });
-        match api.router.find(facts.method, rest) {
+        Some((api, rest))
+    }
+}
+
+impl Api {
+    /// The route for a request by its method and its path below the base path. No fallback to another API.
+    ///
+    /// # Errors
+    /// [`Rejection::NoRoute`] or [`Rejection::MethodNotAllowed`].
+    pub(crate) fn route(&self, method: &Method, rest: &str, trace: &mut impl Trace) -> Result<&Arc<Route>, Rejection> {
+        match self.router.find(method, rest) {
             Ok(route) => {
                 trace.note(|| Note::Route(Arc::clone(route)));
                 Ok(route)
@@ -230,7 +250,7 @@ impl Listener {
                 Err(Rejection::NoRoute)
             }
             Err(Miss::Method(allow)) => {
-                trace.note(|| Note::NoMethod(api.router.on_path(rest).into_iter().cloned().collect()));
+                trace.note(|| Note::NoMethod(self.router.on_path(rest).into_iter().cloned().collect()));
                 Err(Rejection::MethodNotAllowed { allow })
             }
         }

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use gatepost_config::model::ThrottleBy;
+use gatepost_iam::{Decision, NearMiss};
 use gatepost_net::{HopSource, Stop};
 use http::StatusCode;
 
@@ -63,6 +64,8 @@ pub(crate) enum Note {
     From { listed: bool },
     /// Whether `except` lists it too.
     Except { listed: bool },
+    /// What a policy says, the one with this index among those that apply; and what comes nearest to allowing it.
+    Policy { index: usize, decision: Decision, near: Option<NearMiss> },
     /// The length of the body, if it was told, and the longest that is let in.
     Length { told: Option<u64>, most: u64 },
     /// How many requests are under way, and how many may be.

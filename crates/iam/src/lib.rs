@@ -78,6 +78,7 @@ mod error;
 mod glob;
 mod key;
 mod lint;
+mod near;
 mod number;
 mod policy;
 mod principal;
@@ -93,6 +94,7 @@ pub use combine::{Authorization, Caller, Document, Verdict, all_must_allow, comb
 pub use error::{Mistake, PolicyError, Problem, ValueKind};
 pub use key::Key;
 pub use lint::{DeadResource, Lint, LintKind, Never, Standing};
+pub use near::{NearMiss, Unmet};
 pub use policy::{Decision, Policy, Request};
 pub use principal::{NotAPrincipal, Principal};
 pub use statement::{Effect, Statement, StatementName};

@@ -84,14 +84,25 @@ impl Statement {
 
     /// Whether it speaks of this request. The cheapest questions come first.
     pub(crate) fn matches(&self, request: &Request<'_, impl Context>) -> bool {
-        let Request { action, resource, principal, context } = request;
-        self.action.admits(|pattern| pattern.matches(action))
-            && self.principal.as_ref().is_none_or(|rule| match self.effect {
-                Effect::Allow => rule.allows(principal),
-                Effect::Deny => rule.denies(principal),
-            })
-            && self.resource.admits(|pattern| pattern.matches(resource, *context))
-            && self.conditions.iter().all(|condition| condition.holds(*context))
+        self.admits_action(request)
+            && self.admits_principal(request)
+            && self.admits_resource(request)
+            && self.conditions.iter().all(|condition| condition.holds(request.context))
+    }
+
+    pub(crate) fn admits_action(&self, request: &Request<'_, impl Context>) -> bool {
+        self.action.admits(|pattern| pattern.matches(request.action))
+    }
+
+    pub(crate) fn admits_principal(&self, request: &Request<'_, impl Context>) -> bool {
+        self.principal.as_ref().is_none_or(|rule| match self.effect {
+            Effect::Allow => rule.allows(&request.principal),
+            Effect::Deny => rule.denies(&request.principal),
+        })
+    }
+
+    pub(crate) fn admits_resource(&self, request: &Request<'_, impl Context>) -> bool {
+        self.resource.admits(|pattern| pattern.matches(&request.resource, request.context))
     }
 }
 

@@ -9,7 +9,7 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 use crate::diagnostic::Place;
-use crate::model::Target;
+use crate::model::{Model, Target};
 use crate::secret::Secret;
 
 /// Who may enter a route.
@@ -187,7 +187,11 @@ pub enum Replay {
 pub struct PolicyDocument {
     /// The document, compiled for its API.
     pub policy: Policy,
-    /// The file that holds it, as it was written.
+    /// Where each of its statements was written.
+    pub statements: Vec<Place>,
+    /// What is probably not as it was meant, and where.
+    pub doubts: Vec<(Place, String)>,
+    /// The file that holds it, as it was opened.
     pub file: PathBuf,
     /// Where the file was named.
     pub place: Place,
@@ -212,5 +216,23 @@ impl Entry {
             Self::Open => None,
             Self::Rules(rules) => Some(rules),
         }
+    }
+}
+
+impl Model {
+    /// What is told of policies that can be used: where, and what is probably not as it was meant. Each once, however
+    /// many routes a document is for.
+    #[must_use]
+    pub fn doubtful_policies(&self) -> Vec<String> {
+        let rules = self.apis.iter().flat_map(|api| &api.routes).filter_map(|route| route.entry.rules());
+        let doubts = rules.flat_map(|rules| &rules.policies).flat_map(|document| &document.doubts);
+        let mut told: Vec<String> = Vec::new();
+        for (place, doubt) in doubts {
+            let doubt = format!("{}: {doubt}", place.describe());
+            if !told.contains(&doubt) {
+                told.push(doubt);
+            }
+        }
+        told
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::collections::List;
 use crate::decode::Field;
 use crate::file::{ApiTable, RouteTable};
-use crate::model::{Api, HostPattern};
+use crate::model::{Api, Compat, HostPattern};
 use crate::reading::Reading;
 use crate::resolve::listener::Role;
 use crate::resolve::names::Namespace;
@@ -109,23 +109,46 @@ fn resolve(api: Written, scope: &Scope, ties: &mut Ties, reading: &mut Reading) 
         ties.check(&Choice { name: &name, span, hosts, listeners, base: &base }, reading);
     }
     collision::check(&routes, reading);
+    let id = table.id.value().map_or_else(|| name.clone(), |id| id.0.clone());
     let throttles = throttle::of_api(&table.throttle, reading);
-    let context = route::Context { scope, base: &base, api_throttles: &throttles };
+    let policy = scope.policies.resolve(&table.policy, &id, reading);
+    if let Some(listeners) = &listeners {
+        check_private(&table, listeners, scope, reading);
+    }
+    let context = route::Context { scope, base: &base, api_id: &id, api_policy: &policy, api_throttles: &throttles };
+    let compat = match &table.compat {
+        Field::Absent => Some(None),
+        Field::Broken => None,
+        Field::Given(given) => Some(Some(given.value.0)),
+    };
     let resolved: Vec<_> =
         routes.entries.into_iter().map(|(text, entry)| route::route(&text, entry, &context, reading)).collect();
     Some(Api {
-        id: table.id.value().map_or_else(|| name.clone(), |id| id.0.clone()),
+        id,
         stage: table.stage.value().map_or_else(|| Arc::from("$default"), |stage| stage.0.clone()),
         name,
         hosts: hosts?,
         listeners: listeners?,
         base,
-        compat: None,
+        compat: compat?,
         throttle_places: throttles.iter().map(|throttle| reading.place(throttle.span)).collect(),
         throttles: throttles.into_iter().map(|throttle| throttle.value).collect(),
         routes: resolved.into_iter().collect::<Option<_>>()?,
         place: reading.place(span),
     })
+}
+
+/// Reports an imitation of a private API that no policy guards: AWS deploys none (API Gateway developer guide,
+/// apigateway-private-apis).
+fn check_private(table: &ApiTable, listeners: &[Arc<str>], scope: &Scope, reading: &mut Reading) {
+    let Some(compat) = table.compat.given().filter(|compat| compat.value.0 == Compat::AwsRest) else { return };
+    let is_private = !listeners.is_empty() && listeners.iter().all(|name| scope.private.contains(&**name));
+    if is_private && table.policy.is_absent() && table.unknown.is_empty() {
+        let error = reading.error(compat.key, "this is a private API without a policy, and AWS would let nobody in");
+        let help =
+            "add `policy = \"file:POLICY.json\"` to the API, or let it answer on a listener without `vpce` and `vpc`";
+        reading.report(error.with_help(help));
+    }
 }
 
 fn hosts(field: &Field<List<Host>>, reading: &mut Reading) -> Option<Vec<HostPattern>> {

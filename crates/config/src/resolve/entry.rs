@@ -8,16 +8,19 @@ use ipnet::IpNet;
 use crate::collections::List;
 use crate::decode::{Field, Given};
 use crate::file::RouteTable;
-use crate::model::{AddressEntry, AddressRule, AddressSet, Addresses, Entry, Rules};
+use crate::model::{AddressEntry, AddressRule, AddressSet, Addresses, Entry, PolicyDocument, Rules};
 use crate::reading::Reading;
-use crate::resolve::Scope;
 use crate::resolve::names::Known;
+use crate::resolve::route::Context;
 use crate::source::Span;
 use crate::text::AddressReference;
 
 /// Who may enter the route whose key is at `key`.
-pub(super) fn entry(table: &RouteTable, key: Span, scope: &Scope, reading: &mut Reading) -> Option<Entry> {
-    let open = table.open.given().filter(|open| open.value);
+pub(super) fn entry(table: &RouteTable, key: Span, context: &Context<'_>, reading: &mut Reading) -> Option<Entry> {
+    let Context { scope, api_policy, .. } = context;
+    let policy = scope.policies.resolve(&table.policy, context.api_id, reading);
+    check_open(table, api_policy, reading);
+    let policies = policies(api_policy, policy);
     let except = match &table.except {
         Field::Given(except) => entries(&except.value, &scope.sets, reading),
         Field::Absent => Some(Vec::new()),
@@ -25,38 +28,72 @@ pub(super) fn entry(table: &RouteTable, key: Span, scope: &Scope, reading: &mut 
     };
     let from = match &table.from {
         Field::Broken => return None,
-        Field::Absent => return without_from(table, key, reading),
+        Field::Absent => return without_from(table, key, policies, reading),
         Field::Given(from) => from,
     };
-    if let Some(open) = open {
-        let place = reading.place(from.key);
-        let message = "`open = true` lets everyone in, so `from` would keep nobody out";
-        let error = reading.error(open.key, message).with_related(&place, "`from` is here");
-        reading.report(error.with_help("keep the one that is meant"));
-    }
     let entries = entries(&from.value, &scope.sets, reading);
     if let Some(except) = table.except.given() {
         check_except(from, except, reading);
     }
     let from = Some(AddressRule { from: entries?, except: except? });
-    Some(Entry::Rules(Rules { from, ..Rules::default() }))
+    Some(Entry::Rules(Rules { from, policies: policies?, ..Rules::default() }))
 }
 
-fn without_from(table: &RouteTable, key: Span, reading: &mut Reading) -> Option<Entry> {
+/// Reports `open = true` beside what it would make void.
+fn check_open(table: &RouteTable, api_policy: &Field<Arc<PolicyDocument>>, reading: &mut Reading) {
+    let Some(open) = table.open.given().filter(|open| open.value) else { return };
+    let from = table.from.given().map(|from| (from.key, "`from`", "`from`"));
+    let policy = table.policy.given().map(|policy| (policy.key, "`policy`", "`policy`"));
+    let of_api = api_policy.given().map(|policy| (policy.key, "the `policy` of its API", "that `policy`"));
+    let Some((other, what, short)) = from.or(policy).or(of_api) else { return };
+    let place = reading.place(other);
+    let message = format!("`open = true` lets everyone in, so {what} would keep nobody out");
+    let error = reading.error(open.key, message).with_related(&place, format!("{short} is here"));
+    reading.report(error.with_help("keep the one that is meant"));
+}
+
+/// The documents that apply to a route. None at all if one of them is broken.
+fn policies(of_api: &Field<Arc<PolicyDocument>>, own: Field<Arc<PolicyDocument>>) -> Option<Vec<Arc<PolicyDocument>>> {
+    let of_api = match of_api {
+        Field::Absent => None,
+        Field::Broken => return None,
+        Field::Given(given) => Some(given.value.clone()),
+    };
+    let own = match own {
+        Field::Absent => None,
+        Field::Broken => return None,
+        Field::Given(given) => Some(given.value),
+    };
+    Some(of_api.into_iter().chain(own).collect())
+}
+
+fn without_from(
+    table: &RouteTable,
+    key: Span,
+    policies: Option<Vec<Arc<PolicyDocument>>>,
+    reading: &mut Reading,
+) -> Option<Entry> {
     if let Some(except) = table.except.given() {
         let message = "`except` takes addresses out of `from`, and there is no `from`";
         let help = "`from = [\"0.0.0.0/0\", \"::/0\"]` is everyone";
         reading.report(reading.error(except.key, message).with_help(help));
         return None;
     }
+    let policies = policies?;
     match &table.open {
+        Field::Broken => None,
+        Field::Absent | Field::Given(_) if !policies.is_empty() => {
+            Some(Entry::Rules(Rules { policies, ..Rules::default() }))
+        }
         Field::Given(open) if open.value => Some(Entry::Open),
         Field::Absent | Field::Given(_) if table.unknown.is_empty() => {
             let error = reading.error(key, "this route names nobody who may call it");
-            reading.report(error.with_help("say who may call it: `from = [...]` or `open = true`"));
+            reading.report(
+                error.with_help("say who may call it: `from = [...]`, `policy = \"file:PATH\"` or `open = true`"),
+            );
             None
         }
-        Field::Absent | Field::Given(_) | Field::Broken => None,
+        Field::Absent | Field::Given(_) => None,
     }
 }
 

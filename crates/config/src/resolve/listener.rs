@@ -1,6 +1,6 @@
 //! `listen` and `[listen.…]`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +9,12 @@ use http::StatusCode;
 
 use crate::decode::{Field, Given, Located};
 use crate::file::{LimitsTable, ListenerTable};
-use crate::model::{AddressSet, Admin, Limits, Listener, Server};
+use crate::model::{AddressSet, Admin, Limits, Listener, Private, Server};
 use crate::reading::Reading;
 use crate::resolve::behind::behind;
 use crate::resolve::names::Known;
 use crate::source::Span;
-use crate::text::{ListenAddress, Name, NonZeroDuration, quoted};
+use crate::text::{EndpointName, ListenAddress, Name, NonZeroDuration, quoted};
 use crate::value::Listen;
 
 /// The listeners of a configuration.
@@ -38,6 +38,13 @@ impl Listeners {
         let role = |listener: &Listener| if listener.redirect.is_some() { Role::Redirects } else { Role::Serves };
         let items = self.known.items.iter().map(|(name, item)| (name.clone(), item.as_ref().map(role)));
         Known { kind: self.known.kind, items: items.collect(), is_complete: self.known.is_complete }
+    }
+
+    /// The names of those that are private in the eyes of policies.
+    pub(super) fn private(&self) -> HashSet<Box<str>> {
+        let listeners = self.known.items.iter();
+        let private = listeners.filter(|(_, item)| item.as_ref().is_some_and(|listener| listener.private.is_some()));
+        private.map(|(name, _)| name.clone()).collect()
     }
 
     /// Where `tls = true` was written first.
@@ -129,6 +136,7 @@ fn listener(
     let limits = table.limits.value().map_or(Some(DEFAULT_LIMITS), |table| limits(table, reading));
     let behind = behind(table, sets, reading);
     let redirect = redirect(table, reading);
+    let private = private(table, reading);
     let list = &table.addresses.given()?.value;
     for address in &list.items {
         taken.check(address.value.0, address.span, reading);
@@ -140,7 +148,7 @@ fn listener(
         tls: table.tls.value().copied().unwrap_or(false),
         behind: behind?,
         redirect: redirect?,
-        private: None,
+        private: private?,
         place: reading.place(span),
     })
 }
@@ -159,6 +167,22 @@ fn redirect(table: &ListenerTable, reading: &mut Reading) -> Option<Option<Statu
         reading.report(error.with_help("redirect on a listener of its own, with the addresses that have port 80"));
     }
     Some(Some(given.value.0))
+}
+
+/// What policies are told of a listener's clients. Nothing at all if that cannot be told.
+fn private(table: &ListenerTable, reading: &mut Reading) -> Option<Option<Private>> {
+    let (vpce, vpc) = (&table.vpce, &table.vpc);
+    if matches!(vpce, Field::Broken) || matches!(vpc, Field::Broken) {
+        return None;
+    }
+    let Some(label) = vpce.given().or(vpc.given()) else { return Some(None) };
+    if let Some(redirect) = table.redirect.given() {
+        let place = reading.place(redirect.key);
+        let error = reading.error(label.key, "this is for policies, and a listener that only redirects asks none");
+        reading.report(error.with_related(&place, "because of this").with_help("remove one of them"));
+    }
+    let name = |field: &Field<EndpointName>| field.value().map(|name| name.0.clone());
+    Some(Some(Private { endpoint: name(vpce), network: name(vpc) }))
 }
 
 fn default_listener(address: SocketAddr, span: Span, reading: &Reading) -> Listener {

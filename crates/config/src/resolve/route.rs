@@ -1,9 +1,11 @@
 //! `[route."…"]`.
 
+use std::sync::Arc;
+
 use crate::collections::Entry;
 use crate::decode::{Field, Given, Located};
 use crate::file::RouteTable;
-use crate::model::{Route, RouteMatcher, RoutePlaces, Segment, Throttle};
+use crate::model::{PolicyDocument, Route, RouteMatcher, RoutePlaces, Segment, Throttle};
 use crate::reading::Reading;
 use crate::resolve::{Scope, action, entry, example, throttle};
 use crate::source::Span;
@@ -14,6 +16,10 @@ pub(super) struct Context<'a> {
     pub(super) scope: &'a Scope,
     /// The base path of its API.
     pub(super) base: &'a str,
+    /// The id of its API.
+    pub(super) api_id: &'a str,
+    /// The policy of its API.
+    pub(super) api_policy: &'a Field<Arc<PolicyDocument>>,
     /// The buckets of its API.
     pub(super) api_throttles: &'a [Located<Throttle>],
 }
@@ -30,7 +36,7 @@ pub(super) fn route(
     // A key that is broken leaves the route's parameters unknown, and nothing else.
     let matcher = written.key.map(|key| key.0);
     let parameters = matcher.as_ref().map(parameters);
-    let entry = entry::entry(&table, span, context.scope, reading);
+    let entry = entry::entry(&table, span, context, reading);
     let throttles = throttle::of_route(&table.throttle, context.api_throttles, reading);
     let action = action::action(&table, span, parameters.as_deref(), context.scope, reading);
     let examples = example::examples(&table.example, matcher.as_ref(), context.base, reading);
@@ -53,7 +59,7 @@ fn places(table: &RouteTable, key: Span, reading: &Reading) -> RoutePlaces {
     fn key_of<T>(field: &Field<T>) -> Option<Span> {
         field.given().map(|given| given.key)
     }
-    let entry = key_of(&table.from).or_else(|| key_of(&table.open));
+    let entry = key_of(&table.from).or_else(|| key_of(&table.policy)).or_else(|| key_of(&table.open));
     let action = key_of(&table.forward).or_else(|| key_of(&table.respond)).or_else(|| key_of(&table.redirect));
     let throttles = table.throttle.given().into_iter().flat_map(|Given { value, .. }| &value.0.items);
     RoutePlaces {

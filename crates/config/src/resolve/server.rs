@@ -39,8 +39,8 @@ pub(super) fn server(server: Field<ServerTable>, reading: &mut Reading) -> Optio
         admin,
         admin_token,
         drain: table.drain.value().map_or(DEFAULT_DRAIN, |drain| drain.0),
-        region: DEFAULT_REGION.into(),
-        account: DEFAULT_ACCOUNT.into(),
+        region: table.region.value().map_or_else(|| DEFAULT_REGION.into(), |region| region.0.clone()),
+        account: table.account.value().map_or_else(|| DEFAULT_ACCOUNT.into(), |account| account.0.clone()),
     })
 }
 
@@ -63,9 +63,9 @@ pub(super) fn log(log: &Field<LogTable>, reading: &Reading) -> Option<Log> {
 
 const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
 
-const DEFAULT_REGION: &str = "us-east-1";
+pub(super) const DEFAULT_REGION: &str = "us-east-1";
 
-const DEFAULT_ACCOUNT: &str = "000000000000";
+pub(super) const DEFAULT_ACCOUNT: &str = "000000000000";
 
 /// An admin listener that others can reach asks for a token.
 fn check_admin_token(table: &ServerTable, reading: &mut Reading) {

@@ -14,6 +14,7 @@ mod destinations;
 mod drain;
 mod examples;
 mod home;
+mod policies;
 mod reload;
 mod reload_edges;
 mod reload_load;

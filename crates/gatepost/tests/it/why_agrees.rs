@@ -1,16 +1,19 @@
 //! `why` and the running gateway say the same, and what `why` names is what decided.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::path::Path;
 
 use gatepost_config::load_text;
-use gatepost_config::model::{AddressRule, Entry, Model, Rules};
-use gatepost_gateway::{Check, Explanation, Inquiry, Verdict, explain};
+use gatepost_config::model::{AddressRule, Entry, Model, PolicyDocument, Rules};
+use gatepost_gateway::{Check, Explanation, Inquiry, Reason, Verdict, explain};
 use gatepost_testkit::{Raw, Response, TestGateway};
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::json;
+use tempfile::TempDir;
 
 use crate::home::Home;
 
@@ -24,9 +27,12 @@ const TO_PROGRAM: usize = 100;
 #[tokio::test]
 async fn why_says_of_ten_thousand_requests_what_becomes_of_them_and_by_which_rule() {
     let mut seen: HashMap<u16, usize> = HashMap::new();
+    let mut asked: HashMap<bool, usize> = HashMap::new();
     for number in 0..CONFIGURATIONS {
         let mut dice = Dice(SEED ^ number);
-        let (text, model) = configuration(&mut dice);
+        // Policies are files of their own, named in full, so that everybody finds them.
+        let policies = TempDir::new().unwrap();
+        let (text, model) = configuration(&mut dice, policies.path());
         let home = Home::new(&text);
         let gateway = TestGateway::start(&text).await;
         let mut clients = Clients { gateway: &gateway, open: HashMap::new() };
@@ -41,11 +47,14 @@ async fn why_says_of_ten_thousand_requests_what_becomes_of_them_and_by_which_rul
                 assert_program_agrees(&home, &request, &response, &context).await;
             }
             *seen.entry(response.status).or_default() += 1;
+            let policies = explanation.steps.iter().filter(|step| step.check == Check::Policy);
+            policies.for_each(|step| *asked.entry(step.passed).or_default() += 1);
         }
     }
     for status in [200, 308, 400, 403, 404, 405, 413] {
         assert!(seen.get(&status).is_some_and(|count| *count >= 100), "too few to mean much: {seen:?}");
     }
+    assert!(asked[&true] >= 500 && asked[&false] >= 500, "too few policies were asked: {asked:?}");
 }
 
 /// The live verdict is the explained one, down to the body.
@@ -66,7 +75,7 @@ fn assert_same(explanation: &Explanation, response: &Response, request: &Asked, 
             if request.method != "HEAD" {
                 assert_eq!(response.body, *body, "{context}");
             }
-            for name in ["allow", "content-type"] {
+            for name in ["allow", "content-type", "x-amzn-errortype"] {
                 let explained = headers.get(name).map(|value| value.to_str().unwrap());
                 assert_eq!(response.header(name), explained, "{context}");
             }
@@ -79,7 +88,8 @@ fn assert_same(explanation: &Explanation, response: &Response, request: &Asked, 
 fn assert_decisive(explanation: &Explanation, model: &Model, request: &Asked, context: &str) {
     let rules = explanation.decided_by();
     let before = outcome(explanation);
-    assert_eq!(rules.is_empty(), ["400 malformed", "404 no_route"].contains(&&*before), "{context}");
+    let ruleless = ["400 malformed", "404 no_route", "403 no_route"];
+    assert_eq!(rules.is_empty(), ruleless.contains(&&*before), "{context}");
     if rules.is_empty() {
         return;
     }
@@ -104,6 +114,10 @@ async fn assert_program_agrees(home: &Home, request: &Asked, response: &Response
 fn outcome(explanation: &Explanation) -> String {
     match &explanation.verdict {
         Verdict::Admitted => "admitted".to_owned(),
+        // Of several policies that refuse, the first is told.
+        Verdict::Refused { status, reason: reason @ Reason::PolicyDenied, detail, .. } => {
+            format!("{} {} {}", status.as_u16(), reason.name(), detail.as_ref().unwrap())
+        }
         Verdict::Refused { status, reason, .. } => format!("{} {}", status.as_u16(), reason.name()),
     }
 }
@@ -119,6 +133,15 @@ fn without(model: &Model, explanation: &Explanation) -> Model {
     for api in &mut model.apis {
         api.routes.retain(|route| !named(&route.place));
         for route in &mut api.routes {
+            if let Entry::Rules(rules) = &mut route.entry {
+                let documents = rules.policies.len();
+                let named_in = |document: &PolicyDocument| document.statements.iter().any(named);
+                rules.policies.retain(|document| !named(&document.place) && !named_in(document));
+                if rules.policies.len() < documents && matches!(explanation.verdict, Verdict::Admitted) {
+                    // Nothing that allows is left, which is not the same as nothing that must.
+                    rules.from = Some(AddressRule { from: Vec::new(), except: Vec::new() });
+                }
+            }
             if let Entry::Rules(Rules { from: Some(AddressRule { from, except }), .. }) = &mut route.entry {
                 from.retain(|entry| !named(&entry.place));
                 except.retain(|entry| !named(&entry.place));
@@ -279,13 +302,16 @@ const ODD_TARGETS: [&str; 18] = [
 ];
 
 /// A configuration and its model. Much that one could write is a mistake: what does not load is left out.
-fn configuration(dice: &mut Dice) -> (String, Model) {
+fn configuration(dice: &mut Dice, policies: &Path) -> (String, Model) {
     let mut text = "[server]\nadmin = \"off\"\n".to_owned();
     for name in [LISTENERS[0], REDIRECTING, LISTENERS[1]] {
         writeln!(text, "[listen.{name}]\naddresses = [\"127.0.0.1:0\"]").unwrap();
         if name == REDIRECTING {
             text.push_str("redirect = \"https\"\n");
         }
+    }
+    if dice.one_in(2) {
+        text.push_str("vpce = \"vpce-1\"\n");
     }
     let behind: Vec<String> = (0..=dice.below(3)).map(|_| dice.entry()).collect();
     if let Some(header) = dice.one_of(&[Some("x-forwarded-for"), Some("forwarded"), None]) {
@@ -295,12 +321,13 @@ fn configuration(dice: &mut Dice) -> (String, Model) {
         let networks: Vec<String> = (0..=dice.below(3)).map(|_| dice.network()).collect();
         writeln!(text, "[addresses.{name}]\nlist = {networks:?}").unwrap();
     }
+    let policies = Policies { directory: policies, written: Cell::new(0) };
     let mut model = None;
     for number in 0..=dice.below(4) {
-        let mut api = any_api(number, dice);
+        let mut api = any_api(number, &policies, dice);
         for _ in 0..10 {
             let mut longer = format!("{text}{api}");
-            any_route(number, dice, &mut longer);
+            any_route(number, &policies, dice, &mut longer);
             if let Ok(loaded) = load_text("gatepost.toml", &longer, Path::new("")) {
                 text = longer;
                 api = String::new();
@@ -311,7 +338,7 @@ fn configuration(dice: &mut Dice) -> (String, Model) {
     (text, model.expect("one of so many routes loads"))
 }
 
-fn any_api(number: usize, dice: &mut Dice) -> String {
+fn any_api(number: usize, policies: &Policies<'_>, dice: &mut Dice) -> String {
     let mut text = format!("[api.api{number}]\n");
     if dice.one_in(2) {
         let hosts = dice.one_of(&[&["a.test"][..], &["*.a.test"], &["b.test", "*.b.a.test"], &["b.test"]]);
@@ -326,12 +353,55 @@ fn any_api(number: usize, dice: &mut Dice) -> String {
     if dice.one_in(3) {
         text += "throttle = { rate = \"5000000/s\" }\n";
     }
+    if dice.one_in(4) {
+        text += "compat = \"aws-rest\"\n";
+    }
+    if dice.one_in(4) {
+        writeln!(text, "policy = {:?}", policies.any(dice)).unwrap();
+    }
     text
+}
+
+/// Policies, each in a file of its own.
+struct Policies<'d> {
+    directory: &'d Path,
+    written: Cell<usize>,
+}
+
+impl Policies<'_> {
+    /// Writes one, and says where it is.
+    fn any(&self, dice: &mut Dice) -> String {
+        let statements: Vec<_> = (0..=dice.below(3)).map(|_| any_statement(dice)).collect();
+        self.written.set(self.written.get() + 1);
+        let path = self.directory.join(format!("{}.json", self.written.get()));
+        let document = json!({ "Version": "2012-10-17", "Statement": statements });
+        std::fs::write(&path, format!("{document:#}")).unwrap();
+        format!("file:{}", path.display())
+    }
+}
+
+fn any_statement(dice: &mut Dice) -> gatepost_testkit::Json {
+    let effect = dice.one_of(&["Allow", "Allow", "Deny"]);
+    let paths = ["*", "execute-api:/*", "execute-api:/*/GET/*", "execute-api:/*/*/a*", "execute-api:/$default/*/b"];
+    let networks: Vec<String> = (0..=dice.below(3)).map(|_| dice.network()).collect();
+    let condition = match dice.below(6) {
+        0 | 1 => json!({ "IpAddress": { "aws:SourceIp": networks } }),
+        2 => json!({ "NotIpAddress": { "aws:SourceIp": networks } }),
+        3 => json!({ "StringNotEquals": { "aws:SourceVpce": "vpce-1" } }),
+        _ => json!({}),
+    };
+    json!({
+        "Effect": effect,
+        "Principal": "*",
+        "Action": "execute-api:Invoke",
+        "Resource": dice.one_of(&paths),
+        "Condition": condition,
+    })
 }
 
 const SETS: [&str; 3] = ["red", "green", "blue"];
 
-fn any_route(api: usize, dice: &mut Dice, text: &mut String) {
+fn any_route(api: usize, policies: &Policies<'_>, dice: &mut Dice, text: &mut String) {
     let path = dice.one_of(&["/", "/a", "/a/b", "/{x}", "/a/{x}", "/{x}/b", "/{x+}", "/a/{x+}", "/a/", "//a"]);
     let methods = dice.one_of(&["GET", "POST", "GET,POST", "ANY", "DELETE", "PURGE"]);
     let key = if dice.one_in(12) { "$default".to_owned() } else { format!("{methods} {path}") };
@@ -340,7 +410,12 @@ fn any_route(api: usize, dice: &mut Dice, text: &mut String) {
     writeln!(text, "[api.api{api}.route.{key:?}]\nrespond = {{ body = \"{line}\" }}").unwrap();
     if dice.one_in(5) {
         text.push_str("open = true\n");
+    } else if dice.one_in(4) {
+        writeln!(text, "policy = {:?}", policies.any(dice)).unwrap();
     } else {
+        if dice.one_in(6) {
+            writeln!(text, "policy = {:?}", policies.any(dice)).unwrap();
+        }
         // Without a network that holds all others, many an `except` would be a mistake.
         let mut from: Vec<String> = (0..=dice.below(3)).map(|_| dice.entry()).collect();
         if dice.one_in(3) {

@@ -41,13 +41,8 @@ impl Gate {
     /// The reason to refuse a client that sends so much.
     fn ask(&self, client: &str, length: u64) -> Result<(), Rejection> {
         let method = Method::POST;
-        let facts = Facts {
-            client: client.parse().unwrap(),
-            method: &method,
-            host: "a".into(),
-            path: "/".into(),
-            length: Some(length),
-        };
+        let headers = HeaderMap::new();
+        let facts = facts(client.parse().unwrap(), &method, "/", &headers, Some(length));
         admit(&facts, &self.route, Meters::Live(self.clock), &mut NoTrace).map(drop)
     }
 }
@@ -57,8 +52,22 @@ fn route(model: &Model, lasting: &mut Lasting, clock: Clock) -> Arc<Route> {
     let listener = snapshot.listeners.values().next().unwrap();
     let method = Method::POST;
     let client = [192, 0, 2, 1].into();
-    let facts = Facts { client, method: &method, host: "a".into(), path: "/".into(), length: None };
-    Arc::clone(listener.route(&facts, &mut NoTrace).unwrap())
+    let headers = HeaderMap::new();
+    let facts = facts(client, &method, "/", &headers, None);
+    let (api, rest) = listener.api(&facts, &mut NoTrace).unwrap();
+    Arc::clone(api.route(&method, rest, &mut NoTrace).unwrap())
+}
+
+/// A request from the internet, in the clear.
+fn facts<'r>(
+    client: IpAddr,
+    method: &'r Method,
+    path: &'r str,
+    headers: &'r HeaderMap,
+    length: Option<u64>,
+) -> Facts<'r> {
+    let (host, path) = ("a".into(), path.into());
+    Facts { client, is_secure: false, private: None, method, host, path, headers, length }
 }
 
 #[track_caller]
@@ -154,14 +163,11 @@ fn many_limits_by_client_share_the_memory_of_a_few() {
         let listener = snapshot.listeners.values().next().unwrap();
         let method = Method::GET;
         let client = [192, 0, 2, 1].into();
-        let facts = Facts { client, method: &method, host: "a".into(), path: "/7".into(), length: None };
-        listener
-            .route(&facts, &mut NoTrace)
-            .unwrap()
-            .client_tables
-            .iter()
-            .map(|table| table.slots())
-            .collect::<Vec<_>>()
+        let headers = HeaderMap::new();
+        let facts = facts(client, &method, "/7", &headers, None);
+        let (api, rest) = listener.api(&facts, &mut NoTrace).unwrap();
+        let route = api.route(&method, rest, &mut NoTrace).unwrap();
+        route.client_tables.iter().map(|table| table.slots()).collect::<Vec<_>>()
     };
     assert_eq!(tables(&model), [0_usize; 0]);
     let of_seven = model.apis[0].routes.iter_mut().find(|route| &*route.key == "GET /7").unwrap();

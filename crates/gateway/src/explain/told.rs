@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use gatepost_config::Place;
 use gatepost_config::model::{self, Action, Addresses, ForwardedHeader, Model, Rate, ThrottleBy};
+use gatepost_iam::{Decision, NearMiss, Unmet};
 use gatepost_net::{HopSource, Stop};
 use http::{HeaderMap, StatusCode};
 use ipnet::IpNet;
@@ -60,8 +61,8 @@ impl<'m> Teller<'m> {
                 steps.push(Step::refuse(Check::Request, why));
                 unreadable(why)
             }
-            Err(Refusal::Rejected(rejection)) => {
-                let (head, body) = rejection.answer(HeaderMap::new()).into_parts();
+            Err(Refusal::Rejected(rejection, answer)) => {
+                let (head, body) = answer.into_parts();
                 let (reason, detail) = (rejection.reason(), rejection.detail());
                 Verdict::Refused { status: head.status, headers: head.headers, body, reason, detail }
             }
@@ -100,6 +101,7 @@ impl<'m> Teller<'m> {
             }
             Note::From { listed } => self.from(written()?, listed)?,
             Note::Except { listed } => self.except(written()?, listed)?,
+            Note::Policy { index, decision, near } => written()?.policy(index, decision, near.as_ref())?,
             Note::Length { told, most } => written()?.max_body(told, most),
             Note::Parallel { under_way, cap } => written()?.parallel(under_way, cap),
             Note::Bucket { by, index, left } => written()?.bucket(by, index, left)?,
@@ -186,6 +188,34 @@ impl Written<'_> {
     fn rule_of_addresses(&self) -> Result<&model::AddressRule, ExplainError> {
         let rule = self.route.entry.rules().and_then(|rules| rules.from.as_ref());
         rule.ok_or_else(|| ExplainError::contradiction("a route without `from` was asked for its addresses"))
+    }
+
+    /// What the policy with this index says, among those that apply: the API's, then the route's.
+    fn policy(&self, index: usize, decision: Decision, near: Option<&NearMiss>) -> Result<Step, ExplainError> {
+        let missing = || ExplainError::contradiction("a statement was never written");
+        let document = self.route.entry.rules().and_then(|rules| rules.policies.get(index));
+        let document = document.ok_or_else(|| ExplainError::contradiction("a policy was never written"))?;
+        let name = |index: usize| {
+            let statement = document.policy.statements().get(index).ok_or_else(missing)?;
+            Ok(format!("statement {}", statement.name()))
+        };
+        let file = document.file.display();
+        let (passed, does, index) = match decision {
+            Decision::Allowed { statement } => (true, "allows it", statement),
+            Decision::ExplicitlyDenied { statement } => (false, "denies it", statement),
+            Decision::ImplicitlyDenied => {
+                let mut text = format!("{file}: no statement allows it");
+                if let Some(NearMiss { statement, unmet }) = near {
+                    let unmet: Vec<String> = unmet.iter().map(Unmet::to_string).collect();
+                    text += &format!("; nearest is {}, but for {}", name(*statement)?, unmet.join(" and "));
+                }
+                return Ok(Step::refuse(Check::Policy, text).by(vec![Rule::new("policy", &document.place)]));
+            }
+        };
+        let name = name(index)?;
+        let text = format!("{file}: {name} {does}");
+        let rule = Rule::new(name, document.statements.get(index).ok_or_else(missing)?);
+        Ok(Step { passed, ..Step::pass(Check::Policy, text).by(vec![rule]) })
     }
 
     fn max_body(&self, told: Option<u64>, most: u64) -> Step {

@@ -18,6 +18,7 @@ mod limits;
 mod max_body;
 mod names;
 mod one_form;
+mod policies;
 mod pools;
 mod proxy_protocol;
 mod reload;

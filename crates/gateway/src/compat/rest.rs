@@ -1,0 +1,172 @@
+//! The words of a REST API: API Gateway, version 1 (developer guide, supported-gateway-response-types).
+//!
+//! What AWS documents or captures of its answers show is here as it is there, to the byte: before the integration
+//! `{"message":"…"}`, and of the integration `{"message": "…"}`, with a space. Marked "ours" is what AWS has no case for.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode};
+
+use crate::admission::RequestArn;
+use crate::compat::{JSON, authorization};
+use crate::rejection::{BadUpstream, Denial, Rejection};
+use crate::request::Facts;
+use crate::snapshot::ApiNames;
+use crate::upstream::ConnectError;
+
+/// An answer to a request that is refused.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Words {
+    pub(super) status: StatusCode,
+    /// `x-amzn-ErrorType`; absent where AWS's front answers, and the gateway never knew.
+    pub(super) kind: Option<&'static str>,
+    pub(super) body: Bytes,
+}
+
+/// How denials by a policy are worded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wording {
+    /// As clients have long seen it.
+    Older,
+    /// As AWS's documentation has had it since about 2023. Captures of it are rare.
+    #[allow(dead_code, reason = "one line below away from being used")]
+    Newer,
+}
+
+const WORDING: Wording = Wording::Older;
+
+impl Words {
+    /// Of what was decided about a request whose head is at hand. `max_body` is what its body may have, in bytes.
+    pub(super) fn of_decision(rejection: &Rejection, api: &ApiNames, facts: &Facts<'_>, max_body: u64) -> Self {
+        match rejection {
+            Rejection::PolicyDenied(denial) => Self::denied(denial, &RequestArn::of(facts, api).masked(), WORDING),
+            Rejection::NoRoute | Rejection::MethodNotAllowed { .. } => match authorization::complaint(facts.headers) {
+                Some(complaint) => Self::refused("IncompleteSignatureException", complaint),
+                None => Self::of(rejection, max_body),
+            },
+            Rejection::Malformed(_)
+            | Rejection::ListenerGone
+            | Rejection::Misdirected
+            | Rejection::AddressNotListed
+            | Rejection::ArnTooLong
+            | Rejection::BodyTooLarge
+            | Rejection::Busy
+            | Rejection::Throttled(_)
+            | Rejection::BodyStalled
+            | Rejection::BodyBroken
+            | Rejection::Dial(_)
+            | Rejection::BadUpstream(_)
+            | Rejection::UpstreamTimeout => Self::of(rejection, max_body),
+        }
+    }
+
+    /// Of what has nothing to do with the head.
+    pub(super) fn of(rejection: &Rejection, max_body: u64) -> Self {
+        match rejection {
+            // As for a private API that is called from elsewhere, and what a web ACL blocks.
+            Rejection::AddressNotListed => Self::refused("ForbiddenException", "Forbidden"),
+            // An unknown method is an unknown route: there is no 405.
+            Rejection::NoRoute | Rejection::MethodNotAllowed { .. } => {
+                Self::refused("MissingAuthenticationTokenException", "Missing Authentication Token")
+            }
+            Rejection::PolicyDenied(_) => Self::refused("AccessDeniedException", "Forbidden"),
+            Rejection::Throttled(_) => {
+                Self::before(StatusCode::TOO_MANY_REQUESTS, "TooManyRequestsException", "Too Many Requests")
+            }
+            // The number is what the route takes; on AWS it is always 10485760.
+            Rejection::BodyTooLarge => Self {
+                status: StatusCode::PAYLOAD_TOO_LARGE,
+                kind: None,
+                body: format!("HTTP content length exceeded {max_body} bytes.").into(),
+            },
+            // The words are unverified.
+            Rejection::ArnTooLong => {
+                Self::before(StatusCode::URI_TOO_LONG, "RequestUriTooLongException", "Request-URI Too Long")
+            }
+            Rejection::UpstreamTimeout => Self::within(StatusCode::GATEWAY_TIMEOUT, "Endpoint request timed out"),
+            Rejection::Dial(ConnectError::Dial(_)) => Self::unreachable(),
+            // The status is unverified: 500 was seen, too.
+            Rejection::Dial(ConnectError::Tls(_) | ConnectError::NoAuthorities) => Self::bad_answer(),
+            Rejection::BadUpstream(BadUpstream::Http(error)) if !error.is_parse() => Self::unreachable(),
+            Rejection::BadUpstream(_) => Self::bad_answer(),
+            // Ours, all of these.
+            Rejection::Busy | Rejection::ListenerGone => {
+                Self::before(rejection.status(), "ServiceUnavailableException", "Service Unavailable")
+            }
+            Rejection::BodyStalled => Self::before(rejection.status(), "RequestTimeoutException", "Request Timeout"),
+            Rejection::Malformed(_) | Rejection::BodyBroken | Rejection::Misdirected => {
+                Self::before(rejection.status(), "BadRequestException", "Bad Request")
+            }
+        }
+    }
+
+    /// Whether AWS's front answers before the gateway knows of the request, so that it has no names.
+    pub(super) fn is_by_the_front(&self) -> bool {
+        self.kind.is_none()
+    }
+
+    pub(super) fn content_type(&self) -> HeaderValue {
+        if self.is_by_the_front() { HeaderValue::from_static("text; charset=utf-8") } else { JSON }
+    }
+
+    /// The key is `Message`, unlike everywhere else.
+    fn denied(denial: &Denial, masked_arn: &str, wording: Wording) -> Self {
+        let explicit = denial.statement.is_some();
+        let suffix = match (wording, explicit) {
+            (Wording::Older, true) => " with an explicit deny",
+            (Wording::Older, false) => "",
+            (Wording::Newer, true) => " with an explicit deny in a resource-based policy",
+            (Wording::Newer, false) => " because no resource-based policy allows the execute-api:Invoke action",
+        };
+        let sentence = format!(
+            "User: anonymous is not authorized to perform: execute-api:Invoke on resource: {masked_arn}{suffix}"
+        );
+        Self {
+            status: StatusCode::FORBIDDEN,
+            kind: Some("AccessDeniedException"),
+            body: format!("{{\"Message\":{}}}", json(&sentence)).into(),
+        }
+    }
+
+    fn refused(kind: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::before(StatusCode::FORBIDDEN, kind, message)
+    }
+
+    /// Before the integration.
+    fn before(status: StatusCode, kind: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, kind: Some(kind), body: format!("{{\"message\":{}}}", json(&message.into())).into() }
+    }
+
+    /// Of the integration.
+    fn within(status: StatusCode, message: &str) -> Self {
+        let body = format!("{{\"message\": {}}}", json(message)).into();
+        Self { status, kind: Some("InternalServerErrorException"), body }
+    }
+
+    fn unreachable() -> Self {
+        Self::within(StatusCode::GATEWAY_TIMEOUT, "Network error communicating with endpoint")
+    }
+
+    fn bad_answer() -> Self {
+        Self::within(StatusCode::BAD_GATEWAY, "Internal server error")
+    }
+}
+
+/// A JSON string (RFC 8259, 7).
+fn json(text: &str) -> String {
+    let mut string = String::with_capacity(text.len() + 2);
+    string.push('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => string.extend(['\\', character]),
+            ..' ' => string += &format!("\\u{:04x}", u32::from(character)),
+            _ => string.push(character),
+        }
+    }
+    string.push('"');
+    string
+}
+
+#[cfg(test)]
+mod tests;
