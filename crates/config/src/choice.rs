@@ -89,6 +89,18 @@ choices! {
         "1.1" => model::HttpVersion::One,
         "2" => model::HttpVersion::Two,
     }
+
+    /// How bytes are written as text.
+    TextFormat: model::TextFormat, "a signature is not written as" {
+        "hex" => model::TextFormat::Hex,
+        "base64" => model::TextFormat::Base64,
+    }
+
+    /// What becomes of a delivery that was let in before.
+    Replay: model::Replay, "a delivery that comes again cannot be" {
+        "allow" => model::Replay::Allow,
+        "refuse" => model::Replay::Refuse,
+    }
 }
 
 #[cfg(test)]
@@ -106,6 +118,8 @@ mod tests {
         parse_all::<TlsVersion>(&["1.2", "1.3"]);
         parse_all::<Balance>(&["round-robin", "least-requests", "client-hash"]);
         parse_all::<HttpVersion>(&["1.1", "2"]);
+        parse_all::<TextFormat>(&["hex", "base64"]);
+        parse_all::<Replay>(&["allow", "refuse"]);
     }
 
     #[test]
@@ -118,6 +132,8 @@ mod tests {
             complaints::<TlsVersion>(&["1.0", "1.1", "TLSv1.2"]),
             complaints::<Balance>(&["random", "round_robin"]),
             complaints::<HttpVersion>(&["1.0", "h2", "3"]),
+            complaints::<TextFormat>(&["HEX", "base64url"]),
+            complaints::<Replay>(&["deny", "true"]),
         ];
         insta::assert_snapshot!(complaints.join("\n"));
     }

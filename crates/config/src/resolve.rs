@@ -17,6 +17,7 @@ mod names;
 mod route;
 mod secret;
 mod server;
+mod signed;
 mod throttle;
 mod upstream;
 

@@ -10,14 +10,40 @@ use crate::decode::{Field, Given};
 use crate::file::RouteTable;
 use crate::model::{AddressEntry, AddressRule, AddressSet, Addresses, Entry, Rules};
 use crate::reading::Reading;
-use crate::resolve::Scope;
 use crate::resolve::names::Known;
+use crate::resolve::{Scope, signed};
 use crate::source::Span;
 use crate::text::AddressReference;
 
 /// Who may enter the route whose key is at `key`.
 pub(super) fn entry(table: &RouteTable, key: Span, scope: &Scope, reading: &mut Reading) -> Option<Entry> {
-    let open = table.open.given().filter(|open| open.value);
+    check_open(table, reading);
+    let from = addresses(table, scope, reading);
+    let signed = match &table.signed {
+        Field::Given(written) => signed::signed(written, reading).map(Some),
+        Field::Absent => Some(None),
+        Field::Broken => None,
+    };
+    match (from?, signed?) {
+        (None, None) => without_rules(table, key, reading),
+        (from, signed) => Some(Entry::Rules(Rules { from, signed, ..Rules::default() })),
+    }
+}
+
+/// Reports an `open = true` that lets in whom another rule keeps out.
+fn check_open(table: &RouteTable, reading: &mut Reading) {
+    let Some(open) = table.open.given().filter(|open| open.value) else { return };
+    let others = [("from", table.from.given().map(|from| from.key)), ("signed", table.signed.given().map(|it| it.key))];
+    for (name, key) in others.into_iter().filter_map(|(name, key)| Some((name, key?))) {
+        let place = reading.place(key);
+        let message = format!("`open = true` lets everyone in, so `{name}` would keep nobody out");
+        let error = reading.error(open.key, message).with_related(&place, format!("`{name}` is here"));
+        reading.report(error.with_help("keep the one that is meant"));
+    }
+}
+
+/// `from` and `except`, if they are there.
+fn addresses(table: &RouteTable, scope: &Scope, reading: &mut Reading) -> Option<Option<AddressRule>> {
     let except = match &table.except {
         Field::Given(except) => entries(&except.value, &scope.sets, reading),
         Field::Absent => Some(Vec::new()),
@@ -25,35 +51,32 @@ pub(super) fn entry(table: &RouteTable, key: Span, scope: &Scope, reading: &mut 
     };
     let from = match &table.from {
         Field::Broken => return None,
-        Field::Absent => return without_from(table, key, reading),
+        Field::Absent => return check_no_except(table, reading).then_some(None),
         Field::Given(from) => from,
     };
-    if let Some(open) = open {
-        let place = reading.place(from.key);
-        let message = "`open = true` lets everyone in, so `from` would keep nobody out";
-        let error = reading.error(open.key, message).with_related(&place, "`from` is here");
-        reading.report(error.with_help("keep the one that is meant"));
-    }
     let entries = entries(&from.value, &scope.sets, reading);
     if let Some(except) = table.except.given() {
         check_except(from, except, reading);
     }
-    let from = Some(AddressRule { from: entries?, except: except? });
-    Some(Entry::Rules(Rules { from, ..Rules::default() }))
+    Some(Some(AddressRule { from: entries?, except: except? }))
 }
 
-fn without_from(table: &RouteTable, key: Span, reading: &mut Reading) -> Option<Entry> {
+/// Reports an `except` without a `from`; whether there is none.
+fn check_no_except(table: &RouteTable, reading: &mut Reading) -> bool {
     if let Some(except) = table.except.given() {
         let message = "`except` takes addresses out of `from`, and there is no `from`";
         let help = "`from = [\"0.0.0.0/0\", \"::/0\"]` is everyone";
         reading.report(reading.error(except.key, message).with_help(help));
-        return None;
     }
+    table.except.is_absent()
+}
+
+fn without_rules(table: &RouteTable, key: Span, reading: &mut Reading) -> Option<Entry> {
     match &table.open {
         Field::Given(open) if open.value => Some(Entry::Open),
         Field::Absent | Field::Given(_) if table.unknown.is_empty() => {
             let error = reading.error(key, "this route names nobody who may call it");
-            reading.report(error.with_help("say who may call it: `from = [...]` or `open = true`"));
+            reading.report(error.with_help("say who may call it: `from = [...]`, `signed = {...}` or `open = true`"));
             None
         }
         Field::Absent | Field::Given(_) | Field::Broken => None,
