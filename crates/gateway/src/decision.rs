@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
-use crate::admission::{Meters, Permit, admit};
+use crate::admission::{Admission, Candidate, Meters, Permit, admit};
 use crate::rejection::Rejection;
 use crate::request::Facts;
 use crate::snapshot::{Listener, Route};
@@ -24,6 +24,8 @@ pub(crate) struct Decision<'l> {
 pub(crate) enum Outcome {
     /// It is let in.
     Admitted(Permit),
+    /// It is let in if its body is signed as it claims.
+    Candidate(Candidate),
     /// Its listener only sends clients to `https`, with this status.
     ToHttps(StatusCode),
 }
@@ -47,7 +49,11 @@ impl Listener {
         }
         match self.route(facts, trace) {
             Ok(route) => {
-                Decision { route: Some(route), outcome: admit(facts, route, meters, trace).map(Outcome::Admitted) }
+                let outcome = admit(facts, route, meters, trace).map(|admission| match admission {
+                    Admission::Permit(permit) => Outcome::Admitted(permit),
+                    Admission::Candidate(candidate) => Outcome::Candidate(candidate),
+                });
+                Decision { route: Some(route), outcome }
             }
             Err(rejection) => Decision { route: None, outcome: Err(rejection) },
         }

@@ -33,7 +33,7 @@ use crate::stats::Stats;
 use crate::trace::Note;
 
 /// Says what would become of a request and why, if it were the first one that a gateway with this configuration gets:
-/// every meter full, nothing under way. A body counts as its declared length.
+/// every meter full, nothing under way. A body counts as its declared length, and as signed as it claims to be.
 ///
 /// # Errors
 /// There is no such listener; or the gateway contradicts its own configuration, which would be a mistake in it.
@@ -107,6 +107,8 @@ pub enum Check {
     From,
     /// Whether `except` takes it out again.
     Except,
+    /// Whether the body is signed, as far as the head tells.
+    Signed,
     /// Whether the body is short enough.
     MaxBody,
     /// Whether there is room among those under way.
@@ -168,10 +170,11 @@ impl Explanation {
     /// and none where no rule matches.
     #[must_use]
     pub fn decided_by(&self) -> Vec<&Rule> {
-        let lets_in = |step: &&Step| matches!(step.check, Check::Open | Check::From);
+        let lets_in = |step: &&Step| matches!(step.check, Check::Open | Check::From | Check::Signed);
         let decisive: Vec<&Step> = match self.verdict {
             // A listener that sends everyone elsewhere asks nobody in.
-            Verdict::Admitted => self.steps.iter().find(lets_in).or(self.steps.last()).into_iter().collect(),
+            Verdict::Admitted if !self.steps.iter().any(|step| lets_in(&step)) => self.steps.last().into_iter().collect(),
+            Verdict::Admitted => self.steps.iter().filter(lets_in).collect(),
             Verdict::Refused { .. } => self.steps.iter().filter(|step| !step.passed).collect(),
         };
         decisive.into_iter().flat_map(|step| &step.rules).collect()
@@ -191,6 +194,7 @@ impl Check {
             Self::Open => "open",
             Self::From => "from",
             Self::Except => "except",
+            Self::Signed => "signed",
             Self::MaxBody => "max_body",
             Self::Parallel => "parallel",
             Self::Throttle => "throttle",
@@ -233,7 +237,10 @@ fn judge(
     let uri: Uri = target.parse().map_err(|_| Refusal::Unreadable("the path is not one that HTTP can carry"))?;
     let length = body_length(headers)?;
     let facts = Facts::read(client, method, &uri, headers, length, host_name, notes).map_err(Rejection::Malformed)?;
-    Ok(listener.decide(&facts, true, Meters::Live(clock), notes).outcome?)
+    Ok(match listener.decide(&facts, true, Meters::Live(clock), notes).outcome? {
+        Outcome::Candidate(candidate) => Outcome::Admitted(candidate.assume_verified(clock, notes)?),
+        decided @ (Outcome::Admitted(_) | Outcome::ToHttps(_)) => decided,
+    })
 }
 
 /// The length of the body as hyper finds it (RFC 9112, 6.3): a transfer coding hides it; without either there is none.

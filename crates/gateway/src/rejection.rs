@@ -7,10 +7,12 @@ use bytes::Bytes;
 use gatepost_config::path::PathError;
 use gatepost_meter::{Exceeded, Law};
 use gatepost_net::DialError;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use thiserror::Error;
 
+use crate::signature::Flaw;
+use crate::spool::SpoolError;
 use crate::upstream::ConnectError;
 
 /// A request that is not served: every reason there is.
@@ -31,6 +33,18 @@ pub(crate) enum Rejection {
     },
     /// `from` does not list the client's address, or `except` takes it out.
     AddressNotListed,
+    /// There is no signature where one is asked for.
+    Unsigned,
+    /// There is one, and it is not good.
+    BadSignature(Flaw),
+    /// A delivery that was let in before.
+    Replayed,
+    /// `from` does not list the client's address, though its signature is good: the list may be out of date.
+    SignedNotListed,
+    /// The body cannot be kept until it is verified.
+    SpoolFull(SpoolError),
+    /// The delivery cannot be remembered.
+    DeliveriesFull,
     /// The body is longer than `max_body`.
     BodyTooLarge,
     /// As many requests as `parallel` permits are under way.
@@ -123,6 +137,18 @@ pub enum Reason {
     MethodNotAllowed,
     /// Not served: the client's address is not listed.
     AddressNotListed,
+    /// Not served: the body is not signed.
+    SignatureMissing,
+    /// Not served: the body's signature is not good.
+    SignatureBad,
+    /// Not served: this delivery was let in before.
+    Replayed,
+    /// Not served: the client's address is not listed, though its signature is good.
+    SignedButNotListed,
+    /// Not served: there is no room for a body that is to be verified.
+    SpoolFull,
+    /// Not served: too many deliveries are remembered.
+    DeliveriesFull,
     /// Not served: the body is too long.
     BodyTooLarge,
     /// Not served: `parallel` is used up.
@@ -145,7 +171,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of their discriminants.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 26] = [
         Self::Malformed,
         Self::HeadersTooLarge,
         Self::HeaderTimeout,
@@ -157,6 +183,12 @@ impl Reason {
         Self::NoRoute,
         Self::MethodNotAllowed,
         Self::AddressNotListed,
+        Self::SignatureMissing,
+        Self::SignatureBad,
+        Self::Replayed,
+        Self::SignedButNotListed,
+        Self::SpoolFull,
+        Self::DeliveriesFull,
         Self::BodyTooLarge,
         Self::Busy,
         Self::Throttled,
@@ -183,6 +215,12 @@ impl Reason {
             Self::NoRoute => "no_route",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::AddressNotListed => "address_not_listed",
+            Self::SignatureMissing => "signature_missing",
+            Self::SignatureBad => "signature_bad",
+            Self::Replayed => "replayed",
+            Self::SignedButNotListed => "signed_but_not_listed",
+            Self::SpoolFull => "spool_full",
+            Self::DeliveriesFull => "deliveries_full",
             Self::BodyTooLarge => "body_too_large",
             Self::Busy => "busy",
             Self::Throttled => "throttled",
@@ -207,6 +245,12 @@ impl Rejection {
             Self::NoRoute => Reason::NoRoute,
             Self::MethodNotAllowed { .. } => Reason::MethodNotAllowed,
             Self::AddressNotListed => Reason::AddressNotListed,
+            Self::Unsigned => Reason::SignatureMissing,
+            Self::BadSignature(_) => Reason::SignatureBad,
+            Self::Replayed => Reason::Replayed,
+            Self::SignedNotListed => Reason::SignedButNotListed,
+            Self::SpoolFull(_) => Reason::SpoolFull,
+            Self::DeliveriesFull => Reason::DeliveriesFull,
             Self::BodyTooLarge => Reason::BodyTooLarge,
             Self::Busy => Reason::Busy,
             Self::Throttled(_) => Reason::Throttled,
@@ -224,7 +268,8 @@ impl Rejection {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Malformed(_) | Self::BodyBroken => StatusCode::BAD_REQUEST,
-            Self::AddressNotListed => StatusCode::FORBIDDEN,
+            Self::Unsigned | Self::BadSignature(_) | Self::Replayed => StatusCode::UNAUTHORIZED,
+            Self::AddressNotListed | Self::SignedNotListed => StatusCode::FORBIDDEN,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
@@ -232,7 +277,9 @@ impl Rejection {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Dial(_) | Self::BadUpstream(_) => StatusCode::BAD_GATEWAY,
-            Self::ListenerGone | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ListenerGone | Self::Busy | Self::SpoolFull(_) | Self::DeliveriesFull => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -249,11 +296,17 @@ impl Rejection {
             Self::Malformed(malformed) => Some(malformed.to_string()),
             Self::Dial(error) => Some(error.to_string()),
             Self::BadUpstream(what) => Some(what.to_string()),
+            Self::BadSignature(flaw) => Some(flaw.to_string()),
+            Self::SpoolFull(error) => Some(error.to_string()),
             Self::ListenerGone
             | Self::Misdirected
             | Self::NoRoute
             | Self::MethodNotAllowed { .. }
             | Self::AddressNotListed
+            | Self::Unsigned
+            | Self::Replayed
+            | Self::SignedNotListed
+            | Self::DeliveriesFull
             | Self::BodyTooLarge
             | Self::Busy
             | Self::Throttled(_)
@@ -273,7 +326,10 @@ impl Rejection {
                 headers.insert(ALLOW, allow.clone());
             }
             Self::Throttled(exceeded) => tell_limit(&mut headers, exceeded),
-            Self::Busy => {
+            Self::Unsigned | Self::BadSignature(_) | Self::Replayed => {
+                headers.insert(WWW_AUTHENTICATE, CHALLENGE);
+            }
+            Self::Busy | Self::SpoolFull(_) | Self::DeliveriesFull => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Malformed(_)
@@ -281,6 +337,7 @@ impl Rejection {
             | Self::Misdirected
             | Self::NoRoute
             | Self::AddressNotListed
+            | Self::SignedNotListed
             | Self::BodyTooLarge
             | Self::BodyStalled
             | Self::BodyBroken
@@ -295,6 +352,12 @@ impl Rejection {
     }
 }
 
+impl From<SpoolError> for Rejection {
+    fn from(error: SpoolError) -> Self {
+        Self::SpoolFull(error)
+    }
+}
+
 impl fmt::Display for Rejection {
     /// As operators read it: the detail, else the reason.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -304,6 +367,10 @@ impl fmt::Display for Rejection {
         }
     }
 }
+
+/// What an answer with 401 must have (RFC 9110, 11.6.1). No scheme is registered for signatures of bodies; this one says no
+/// more than that one is wanted.
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Signature realm=\"gatepost\"");
 
 /// `Retry-After`, and the fields of draft-ietf-httpapi-ratelimit-headers-10.
 fn tell_limit(headers: &mut HeaderMap, exceeded: &Exceeded) {
@@ -335,6 +402,7 @@ fn whole_seconds(nanoseconds: u128) -> u64 {
 fn body(status: StatusCode) -> Bytes {
     Bytes::from_static(match status.as_u16() {
         400 => br#"{"message":"Bad Request"}"#,
+        401 => br#"{"message":"Unauthorized"}"#,
         403 => br#"{"message":"Forbidden"}"#,
         404 => br#"{"message":"Not Found"}"#,
         405 => br#"{"message":"Method Not Allowed"}"#,

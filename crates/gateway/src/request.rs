@@ -26,6 +26,8 @@ pub(crate) struct Facts<'r> {
     pub(crate) path: Cow<'r, str>,
     /// The length of the body in bytes, if it is told in advance.
     pub(crate) length: Option<u64>,
+    /// The headers.
+    pub(crate) headers: &'r HeaderMap,
 }
 
 impl<'r> Facts<'r> {
@@ -72,7 +74,8 @@ impl<'r> Facts<'r> {
         if uri.authority().is_some_and(|authority| !agrees(authority, uri.scheme(), host)) {
             return Err(Malformed::Authority);
         }
-        Ok(Self { client, method, host: name(host)?, path: one_form(uri.path()).map_err(Malformed::Path)?, length })
+        let path = one_form(uri.path()).map_err(Malformed::Path)?;
+        Ok(Self { client, method, host: name(host)?, path, length, headers })
     }
 }
 

@@ -11,6 +11,7 @@ use gatepost_net::{HopSource, Stop};
 use http::StatusCode;
 
 use crate::rejection::Malformed;
+use crate::signature::Flaw;
 use crate::snapshot::{HostMatch, Route};
 
 /// Who listens.
@@ -63,6 +64,8 @@ pub(crate) enum Note {
     From { listed: bool },
     /// Whether `except` lists it too.
     Except { listed: bool },
+    /// What is wrong with the claim to a signature, as far as the head tells.
+    Signed(Option<Flaw>),
     /// The length of the body, if it was told, and the longest that is let in.
     Length { told: Option<u64>, most: u64 },
     /// How many requests are under way, and how many may be.

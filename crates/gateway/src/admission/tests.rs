@@ -47,6 +47,7 @@ impl Gate {
             host: "a".into(),
             path: "/".into(),
             length: Some(length),
+            headers: &HeaderMap::new(),
         };
         admit(&facts, &self.route, Meters::Live(self.clock), &mut NoTrace).map(drop)
     }
@@ -57,7 +58,8 @@ fn route(model: &Model, lasting: &mut Lasting, clock: Clock) -> Arc<Route> {
     let listener = snapshot.listeners.values().next().unwrap();
     let method = Method::POST;
     let client = [192, 0, 2, 1].into();
-    let facts = Facts { client, method: &method, host: "a".into(), path: "/".into(), length: None };
+    let headers = &HeaderMap::new();
+    let facts = Facts { client, method: &method, host: "a".into(), path: "/".into(), length: None, headers };
     Arc::clone(listener.route(&facts, &mut NoTrace).unwrap())
 }
 
@@ -154,7 +156,8 @@ fn many_limits_by_client_share_the_memory_of_a_few() {
         let listener = snapshot.listeners.values().next().unwrap();
         let method = Method::GET;
         let client = [192, 0, 2, 1].into();
-        let facts = Facts { client, method: &method, host: "a".into(), path: "/7".into(), length: None };
+        let headers = &HeaderMap::new();
+        let facts = Facts { client, method: &method, host: "a".into(), path: "/7".into(), length: None, headers };
         listener
             .route(&facts, &mut NoTrace)
             .unwrap()
