@@ -56,6 +56,14 @@ struct Share {
     bytes: u64,
 }
 
+/// How much of a budget may be taken for something: what only makes it faster leaves the rest to newcomers.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Half,
+    ThreeQuarters,
+    All,
+}
+
 /// Why a body cannot be kept.
 #[derive(Debug, Error)]
 pub(crate) enum SpoolError {
@@ -168,9 +176,9 @@ impl Budget {
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// Takes `bytes`, if there are so many left.
-    fn take(self: &Arc<Self>, bytes: u64) -> bool {
-        let taken = |taken: u64| taken.checked_add(bytes).filter(|taken| *taken <= self.most);
+    /// Takes `bytes`, if not more than `ceiling` of it are taken then.
+    fn take(&self, bytes: u64, ceiling: u64) -> bool {
+        let taken = |taken: u64| taken.checked_add(bytes).filter(|taken| *taken <= ceiling);
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_ok()
     }
 
@@ -180,10 +188,16 @@ impl Budget {
 }
 
 impl Share {
-    /// Takes so many more; whether there were so many.
-    fn grow(&mut self, bytes: usize) -> bool {
+    /// Takes so many more, if not more than a part of the budget is taken then.
+    fn grow(&mut self, bytes: usize, part: Part) -> bool {
         let bytes = bytes as u64;
-        let taken = self.budget.take(bytes);
+        let most = self.budget.most;
+        let ceiling = match part {
+            Part::Half => most / 2,
+            Part::ThreeQuarters => most / 4 * 3,
+            Part::All => most,
+        };
+        let taken = self.budget.take(bytes, ceiling);
         if taken {
             self.bytes += bytes;
         }
@@ -257,7 +271,12 @@ impl Held {
             return counted - length;
         }
         let larger = (2 * counted).clamp(SMALLEST, limit);
-        if larger <= counted || !share.grow(larger - counted) {
+        let part = match larger {
+            SMALLEST => Part::All,
+            _ if larger <= IN_MEMORY => Part::ThreeQuarters,
+            _ => Part::Half,
+        };
+        if larger <= counted || !share.grow(larger - counted, part) {
             return 0;
         }
         bytes.reserve_exact(larger - length);
@@ -277,7 +296,7 @@ impl Held {
                 spooled.insert(Spooled { file, length: 0, share: spool.disk.none() })
             }
         };
-        if !spooled.share.grow(buffer.bytes.len()) {
+        if !spooled.share.grow(buffer.bytes.len(), Part::All) {
             return Err(SpoolError::Disk);
         }
         spooled.file.write_all_at(&buffer.bytes, spooled.length)?;
