@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use gatepost_config::{Loaded, Report, load};
-use gatepost_gateway::{doubtful_domains, failed_examples, unusable_certificates};
+use gatepost_gateway::{doubtful_domains, doubtful_secrets, failed_examples, unusable_certificates};
 
 use crate::exit::Failure;
 use crate::print;
@@ -27,11 +27,12 @@ pub(crate) fn load_and_judge(file: &Path) -> Result<Loaded, Report> {
     judge(load(file)?)
 }
 
-/// Judges certificates and examples. Certificates that can be used but should not be are told in the log.
+/// Judges certificates and examples. Certificates and secrets that can be used but should not be
+/// are told in the log.
 pub(crate) fn judge(loaded: Loaded) -> Result<Loaded, Report> {
     let mut failures = unusable_certificates(&loaded.model);
     failures.extend(failed_examples(&loaded.model));
-    for doubt in doubtful_domains(&loaded.model) {
+    for doubt in doubtful_domains(&loaded.model).into_iter().chain(doubtful_secrets(&loaded.model)) {
         tracing::warn!("{doubt}");
     }
     if failures.is_empty() { Ok(loaded) } else { Err(Report::new(loaded, failures)) }

@@ -173,7 +173,9 @@ impl Explanation {
         let lets_in = |step: &&Step| matches!(step.check, Check::Open | Check::From | Check::Signed);
         let decisive: Vec<&Step> = match self.verdict {
             // A listener that sends everyone elsewhere asks nobody in.
-            Verdict::Admitted if !self.steps.iter().any(|step| lets_in(&step)) => self.steps.last().into_iter().collect(),
+            Verdict::Admitted if !self.steps.iter().any(|step| lets_in(&step)) => {
+                self.steps.last().into_iter().collect()
+            }
             Verdict::Admitted => self.steps.iter().filter(lets_in).collect(),
             Verdict::Refused { .. } => self.steps.iter().filter(|step| !step.passed).collect(),
         };

@@ -51,6 +51,7 @@ pub use gateway::{ApplyError, Gateway};
 pub use rejection::Reason;
 #[doc(hidden)]
 pub use signature::claim_is_bounded;
+pub use signature::doubtful_secrets;
 pub use spool::Budgets;
 pub use stats::Stats;
 pub use upstream::{TargetReport, TargetState};

@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac::{Context, HMAC_SHA256, Key};
-use gatepost_config::model::{self, Replay, Scheme};
+use gatepost_config::model::{self, Model, Replay, Scheme};
 use gatepost_meter::Nanos;
 use http::HeaderMap;
 
@@ -77,6 +77,23 @@ impl Signed {
         &self.memory
     }
 }
+
+/// What is to be told of secrets that can be used: that one is so short that it might be guessed.
+#[must_use]
+pub fn doubtful_secrets(model: &Model) -> Vec<String> {
+    let routes = model.apis.iter().flat_map(|api| &api.routes);
+    let signed = routes.filter_map(|route| Some((route, route.entry.rules()?.signed.as_deref()?)));
+    signed
+        .flat_map(|(route, signed)| signed.secrets.iter().map(move |secret| (route, secret)))
+        .filter(|(_, secret)| secret.reveal().len() < SHORT)
+        .map(|(route, secret)| {
+            format!("the secret of `{}`, {secret}, is short: whoever sees a delivery can try to guess it", route.key)
+        })
+        .collect()
+}
+
+/// Fewer bytes than this can be guessed, if they are words (RFC 2104, 3, asks for twice as many).
+const SHORT: usize = 16;
 
 /// A body being verified.
 #[derive(Debug)]
@@ -149,7 +166,9 @@ fn known_by(scheme: &Scheme, claim: &Claim, matched: Tag, tags: &[Tag]) -> Vec<D
     match scheme {
         Scheme::StandardWebhooks => id.into_iter().collect(),
         Scheme::Stripe | Scheme::Slack => tags.iter().map(|tag| key_of(b't', tag)).collect(),
-        Scheme::Github | Scheme::HmacSha256 { .. } => [Some(key_of(b't', &matched)), id].into_iter().flatten().collect(),
+        Scheme::Github | Scheme::HmacSha256 { .. } => {
+            [Some(key_of(b't', &matched)), id].into_iter().flatten().collect()
+        }
     }
 }
 

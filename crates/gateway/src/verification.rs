@@ -96,12 +96,7 @@ const SOON: Duration = Duration::from_secs(2);
 
 /// Looks at the signature of a request that is refused for its address: one at a time of a route, and one a second. If it
 /// is good, its sender is who it says, and it is the list that is wrong.
-pub(crate) async fn look_again(
-    route: &Route,
-    parts: &Parts,
-    body: RequestBody,
-    exchange: &mut Exchange,
-) -> Rejection {
+pub(crate) async fn look_again(route: &Route, parts: &Parts, body: RequestBody, exchange: &mut Exchange) -> Rejection {
     let now = exchange.stream.connection.worker.shared.clock.now();
     let Some(signed) = route.entry.signed() else { return Rejection::AddressNotListed };
     let Some(_looking) = signed.memory().doubts.look(now) else { return Rejection::AddressNotListed };

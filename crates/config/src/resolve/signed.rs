@@ -60,9 +60,9 @@ fn single_kind<'t>(table: &'t SignedTable, key: Span, reading: &mut Reading) -> 
     let is_broken = named.iter().any(|(field, _)| matches!(field, Field::Broken))
         || matches!(table.hmac_sha256, Field::Broken)
         || !table.unknown.is_empty();
-    let named = named.into_iter().filter_map(|(field, scheme)| {
-        field.given().map(|given| (given.key, Kind::Named(scheme, &given.value)))
-    });
+    let named = named
+        .into_iter()
+        .filter_map(|(field, scheme)| field.given().map(|given| (given.key, Kind::Named(scheme, &given.value))));
     let hmac = table.hmac_sha256.given().map(|given| (given.key, Kind::Hmac(&given.value.0)));
     let mut kinds: Vec<(Span, Kind<'t>)> = named.chain(hmac).collect();
     kinds.sort_by_key(|(key, _)| key.range().start);

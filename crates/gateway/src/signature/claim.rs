@@ -120,7 +120,8 @@ impl Claim {
         const TIME: HeaderName = HeaderName::from_static("webhook-timestamp");
         const ID: HeaderName = HeaderName::from_static("webhook-id");
         let mut signatures = Vec::new();
-        for part in single(headers, &SIGNATURE)?.as_bytes().split(|byte| *byte == b' ').filter(|part| !part.is_empty()) {
+        for part in single(headers, &SIGNATURE)?.as_bytes().split(|byte| *byte == b' ').filter(|part| !part.is_empty())
+        {
             let comma = part.iter().position(|byte| *byte == b',').ok_or(Flaw::Malformed)?;
             if &part[..comma] == b"v1" {
                 add(&mut signatures, tag(&part[comma + 1..], TextFormat::Base64)?)?;

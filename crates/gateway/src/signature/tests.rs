@@ -184,7 +184,9 @@ fn a_claim_that_cannot_be_read_is_none() {
     assert_eq!(claims(&github, &[]), Flaw::Missing);
     // SHA-1 is not what is asked for.
     assert_eq!(claims(&github, &[("x-hub-signature", "sha1=7d38cdd689735b008b3c702edd92eea23791c5f6")]), Flaw::Missing);
-    for value in ["", "sha256=", &hex, &format!("sha1={hex}"), &format!("sha256={}", &hex[1..]), &format!("sha256={hex}a")] {
+    for value in
+        ["", "sha256=", &hex, &format!("sha1={hex}"), &format!("sha256={}", &hex[1..]), &format!("sha256={hex}a")]
+    {
         assert_eq!(claims(&github, &[("x-hub-signature-256", value)]), Flaw::Malformed, "{value}");
     }
     assert_eq!(claims(&github, &[("x-hub-signature-256", &format!("sha256={}", "g".repeat(64)))]), Flaw::Malformed);
@@ -254,9 +256,8 @@ fn a_delivery_is_known_by_what_a_thief_cannot_change() {
     // Signed twice, sent once with each: one delivery.
     let stripe = signed(Scheme::Stripe, &[b"one", b"other"]);
     let by = |secret: &[u8]| hex_hmac(secret, &[format!("{NOW}.").as_bytes(), b"body"]);
-    let keys = |secret: &[u8]| {
-        verified(&stripe, &[("stripe-signature", &format!("t={NOW},v1={}", by(secret)))], b"body").keys
-    };
+    let keys =
+        |secret: &[u8]| verified(&stripe, &[("stripe-signature", &format!("t={NOW},v1={}", by(secret)))], b"body").keys;
     assert_eq!(keys(b"one"), keys(b"other"));
 }
 

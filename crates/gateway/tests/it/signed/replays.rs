@@ -47,8 +47,16 @@ async fn every_scheme_knows_a_delivery_again() {
         vec![("x-signature", hex(&hmac(SECRET.as_bytes(), &[body]))), ("x-delivery-id", id.to_owned())]
     };
     let cases = [
-        ("signed = { stripe = $secret, replay = \"refuse\" }", by_stripe(SECRET, time, BODY), by_stripe(SECRET, time - 1, BODY)),
-        ("signed = { slack = $secret, replay = \"refuse\" }", by_slack(SECRET, time, BODY), by_slack(SECRET, time - 1, BODY)),
+        (
+            "signed = { stripe = $secret, replay = \"refuse\" }",
+            by_stripe(SECRET, time, BODY),
+            by_stripe(SECRET, time - 1, BODY),
+        ),
+        (
+            "signed = { slack = $secret, replay = \"refuse\" }",
+            by_slack(SECRET, time, BODY),
+            by_slack(SECRET, time - 1, BODY),
+        ),
         (
             "signed = { standard-webhooks = $standard, replay = \"refuse\" }",
             by_standard("msg_1", time, BODY),

@@ -120,12 +120,7 @@ async fn every_scheme_lets_in_what_it_signed_and_nothing_else() {
 async fn a_delivery_is_good_as_long_as_the_tolerance_says() {
     let origin = Origin::start(Script::ok("thanks")).await;
     let gateway = start(&origin, "signed = { stripe = $secret, tolerance = \"1h\" }").await;
-    for (time, status) in [
-        (now() - 3500, 200),
-        (now() + 3500, 200),
-        (now() - 3700, 401),
-        (now() + 3700, 401),
-    ] {
+    for (time, status) in [(now() - 3500, 200), (now() + 3500, 200), (now() - 3700, 401), (now() + 3700, 401)] {
         assert_eq!(send(&gateway, plain(&by_stripe(SECRET, time, BODY), BODY)).await.status, status, "{time}");
     }
     assert_eq!(refusal(&gateway, "signature_bad").await["detail"], "it was signed longer ago than `tolerance`");

@@ -15,7 +15,8 @@ fn count(gateway: &TestGateway, reason: &str) -> f64 {
 #[track_caller]
 fn assert_forbidden(response: &Response) {
     assert_eq!((response.status, &*response.text()), (403, r#"{"message":"Forbidden"}"#));
-    let names: Vec<&str> = response.headers.iter().map(|(name, _)| name.as_str()).filter(|name| *name != "date").collect();
+    let names: Vec<&str> =
+        response.headers.iter().map(|(name, _)| name.as_str()).filter(|name| *name != "date").collect();
     assert_eq!(names, ["content-type", "x-gatepost-decision", "content-length"]);
 }
 
