@@ -94,6 +94,18 @@ choices! {
         "1.1" => model::HttpVersion::One,
         "2" => model::HttpVersion::Two,
     }
+
+    /// How bytes are written as text.
+    TextFormat: model::TextFormat, "a signature is not written as" {
+        "hex" => model::TextFormat::Hex,
+        "base64" => model::TextFormat::Base64,
+    }
+
+    /// What becomes of a delivery that was let in before.
+    Replay: model::Replay, "a delivery that comes again cannot be" {
+        "allow" => model::Replay::Allow,
+        "refuse" => model::Replay::Refuse,
+    }
 }
 
 #[cfg(test)]
@@ -112,6 +124,8 @@ mod tests {
         parse_all::<Compat>(&["aws-rest"]);
         parse_all::<Balance>(&["round-robin", "least-requests", "client-hash"]);
         parse_all::<HttpVersion>(&["1.1", "2"]);
+        parse_all::<TextFormat>(&["hex", "base64"]);
+        parse_all::<Replay>(&["allow", "refuse"]);
     }
 
     #[test]
@@ -125,6 +139,8 @@ mod tests {
             complaints::<Compat>(&["aws-http", "aws", ""]),
             complaints::<Balance>(&["random", "round_robin"]),
             complaints::<HttpVersion>(&["1.0", "h2", "3"]),
+            complaints::<TextFormat>(&["HEX", "base64url"]),
+            complaints::<Replay>(&["deny", "true"]),
         ];
         insta::assert_snapshot!(complaints.join("\n"));
     }

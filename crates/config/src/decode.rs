@@ -272,12 +272,12 @@ fn kind(value: &DeValue<'_>) -> String {
 
 /// Declares a table of the configuration: the type that holds what was written, how it is decoded, and
 /// its JSON Schema. The comments become the schema's descriptions. `in` says how an error speaks of the
-/// table, `requires` which of its keys must be there.
+/// table, `requires` which of its keys must be there, `as` how a key is written that is no name in Rust.
 macro_rules! table {
     (
         $(#[doc = $about:literal])+
         $name:ident in $whose:literal $(requires [$($required:ident),+])? {
-            $( $(#[doc = $field_about:literal])+ $field:ident: $kind:ty, )+
+            $( $(#[doc = $field_about:literal])+ $field:ident $(as $key:literal)?: $kind:ty, )+
         }
     ) => {
         $(#[doc = $about])+
@@ -294,10 +294,10 @@ macro_rules! table {
                 item: $crate::decode::Item<'_>,
                 decoder: &mut $crate::decode::Decoder<'_>,
             ) -> Option<Self> {
-                let table = decoder.table(item, $whose, &[$(stringify!($field)),+])?;
+                let table = decoder.table(item, $whose, &[$($crate::decode::key!($field $($key)?)),+])?;
                 $( table.require(&[$(stringify!($required)),+], decoder); )?
                 Some(Self {
-                    $( $field: table.field(stringify!($field), decoder), )+
+                    $( $field: table.field($crate::decode::key!($field $($key)?), decoder), )+
                     unknown: table.into_unknown_keys(),
                 })
             }
@@ -312,7 +312,7 @@ macro_rules! table {
                 $crate::schema::table(
                     &[$($about),+],
                     [$( (
-                        stringify!($field),
+                        $crate::decode::key!($field $($key)?),
                         &[$($field_about),+] as &[&str],
                         generator.subschema_for::<$kind>(),
                     ) ),+],
@@ -323,3 +323,14 @@ macro_rules! table {
     };
 }
 pub(crate) use table;
+
+/// How the key of a field is written.
+macro_rules! key {
+    ($field:ident) => {
+        stringify!($field)
+    };
+    ($field:ident $key:literal) => {
+        $key
+    };
+}
+pub(crate) use key;

@@ -3,7 +3,9 @@
 //! A key that says nothing is [`Field::Absent`](crate::decode::Field::Absent) here; defaults and
 //! everything that takes two keys to judge belong to `resolve`.
 
-use crate::choice::{Balance, Compat, Forwarded, HttpVersion, ProxyProtocol, RedirectTo, ThrottleBy, TlsVersion};
+use crate::choice::{
+    Balance, Compat, Forwarded, HttpVersion, ProxyProtocol, RedirectTo, Replay, TextFormat, ThrottleBy, TlsVersion,
+};
 use crate::collections::{List, Named, OneOrMany};
 use crate::decode::table;
 use crate::number::{
@@ -15,7 +17,7 @@ use crate::text::{
     ListenAddress, Location, Method, Name, Network, NonZeroDuration, ProbePath, Rate, Region, RequestPath, RouteKey,
     SecretReference, Size, Target, Timeout,
 };
-use crate::value::{Eject, Expectation, Json, Listen, ListenerRedirect, RedirectStatus};
+use crate::value::{Eject, Expectation, HmacSha256, Json, Listen, ListenerRedirect, RedirectStatus, Signed};
 
 table! {
     /// A configuration of Gatepost: one file, or one of the files that it includes.
@@ -272,7 +274,7 @@ table! {
     /// A route: who may enter, and what happens then.
     RouteTable in "in a route" {
         /// The client addresses that may enter: addresses, CIDRs, and names of address sets. This,
-        /// `policy` or `open` must be there, unless the API has a `policy`.
+        /// `policy`, `signed` or `open` must be there, unless the API has a `policy`.
         from: List<AddressReference>,
 
         /// Client addresses that may not enter although `from` has them.
@@ -281,6 +283,10 @@ table! {
         /// An AWS resource policy that must allow each request, beside that of the API:
         /// `"file:policies/hooks.json"`. Relative to this file, and watched.
         policy: FileReference,
+
+        /// Lets in requests whose body carries a good signature, as the senders of webhooks write them:
+        /// `{ github = "env:NAME" }`. With `from` or a policy beside it, all must hold.
+        signed: Signed,
 
         /// `true` lets everyone in. Not for anything that only some should reach.
         open: bool,
@@ -309,6 +315,59 @@ table! {
         /// Requests, and what must become of them. `gatepost check` tries them, and a reload is
         /// rejected unless they hold.
         example: List<ExampleTable>,
+    }
+}
+
+table! {
+    /// How bodies are signed, and with which secrets: exactly one of `github`, `stripe`, `slack`,
+    /// `standard-webhooks` and `hmac-sha256`. A list of secrets is for while one is rotated: each of them
+    /// is good.
+    SignedTable in "in `signed`" {
+        /// GitHub's `X-Hub-Signature-256`, made with this secret: `"env:NAME"` or `"file:PATH"`, or a
+        /// list of them.
+        github: OneOrMany<SecretReference>,
+
+        /// Stripe's `Stripe-Signature`; the secret as Stripe shows it, `whsec_` included.
+        stripe: OneOrMany<SecretReference>,
+
+        /// Slack's `X-Slack-Signature` and `X-Slack-Request-Timestamp`.
+        slack: OneOrMany<SecretReference>,
+
+        /// `webhook-id`, `webhook-timestamp` and `webhook-signature` of www.standardwebhooks.com; the
+        /// secret is base64, with or without `whsec_` before it.
+        standard_webhooks as "standard-webhooks": OneOrMany<SecretReference>,
+
+        /// Any other sender that writes HMAC-SHA-256 of the body into a header.
+        hmac_sha256 as "hmac-sha256": HmacSha256,
+
+        /// How far the time that a sender has signed may lie from now, `"1s"` to `"1d"`; default `"5m"`.
+        /// With `replay = "refuse"` also how long a delivery is remembered.
+        tolerance: NonZeroDuration,
+
+        /// A delivery that was let in before is let in again with `"allow"` (default), or refused with
+        /// `"refuse"`.
+        replay: Replay,
+    }
+}
+
+table! {
+    /// HMAC-SHA-256 of the body in a header.
+    HmacSha256Table in "in `hmac-sha256`" requires [secret, header] {
+        /// The secret: `"env:NAME"` or `"file:PATH"`, or a list of them.
+        secret: OneOrMany<SecretReference>,
+
+        /// The header that the signature is in: `"x-signature"`.
+        header: FieldName,
+
+        /// How it is written there: `"hex"` (default) or `"base64"`.
+        format: TextFormat,
+
+        /// What stands before it: `"sha256="`. Default: nothing.
+        prefix: FieldValue,
+
+        /// With `replay = "refuse"`: the header with the id of a delivery, such as `"x-delivery-id"`.
+        /// Default: a delivery is known by its signature alone.
+        id: FieldName,
     }
 }
 

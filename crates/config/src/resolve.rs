@@ -18,6 +18,7 @@ mod policy;
 mod route;
 mod secret;
 mod server;
+mod signed;
 mod throttle;
 mod upstream;
 

@@ -10,7 +10,7 @@ use toml::de::DeValue;
 use crate::choice::RedirectTo;
 use crate::collections::Named;
 use crate::decode::{Decode, Decoder, Field, Item};
-use crate::file::{EjectTable, ListenerRedirectTable, ListenerTable};
+use crate::file::{EjectTable, HmacSha256Table, ListenerRedirectTable, ListenerTable, SignedTable};
 use crate::model::Expect;
 use crate::text::{ListenAddress, Name};
 
@@ -137,6 +137,59 @@ impl JsonSchema for Eject {
         let table = generator.subschema_for::<EjectTable>();
         json_schema!({ "anyOf": [table, { "type": "string", "enum": ["off"] }] })
     }
+}
+
+/// `signed`: a table that names secrets. What is written in its place may be one, and is not shown.
+#[derive(Debug)]
+pub(crate) struct Signed(pub(crate) SignedTable);
+
+impl Decode for Signed {
+    fn decode(item: Item<'_>, decoder: &mut Decoder<'_>) -> Option<Self> {
+        const HELP: &str = "write `signed = { github = \"env:NAME\" }`, or `stripe`, `slack`, `standard-webhooks`, \
+                            `hmac-sha256`";
+        table_of_secrets(item, HELP, decoder).map(Self)
+    }
+}
+
+impl JsonSchema for Signed {
+    fn schema_name() -> Cow<'static, str> {
+        SignedTable::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        SignedTable::json_schema(generator)
+    }
+}
+
+/// `hmac-sha256`: likewise.
+#[derive(Debug)]
+pub(crate) struct HmacSha256(pub(crate) HmacSha256Table);
+
+impl Decode for HmacSha256 {
+    fn decode(item: Item<'_>, decoder: &mut Decoder<'_>) -> Option<Self> {
+        const HELP: &str = "write `hmac-sha256 = { secret = \"env:NAME\", header = \"x-signature\" }`";
+        table_of_secrets(item, HELP, decoder).map(Self)
+    }
+}
+
+impl JsonSchema for HmacSha256 {
+    fn schema_name() -> Cow<'static, str> {
+        HmacSha256Table::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        HmacSha256Table::json_schema(generator)
+    }
+}
+
+fn table_of_secrets<T: Decode>(item: Item<'_>, help: &str, decoder: &mut Decoder<'_>) -> Option<T> {
+    if matches!(item.value, DeValue::Table(_)) {
+        return T::decode(item, decoder);
+    }
+    decoder.hide(item.span);
+    let error = decoder.error(item.span, "how a body is signed is said by a table");
+    decoder.report(error.with_help(help));
+    None
 }
 
 /// The status of a redirect.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use gatepost_config::{Loaded, Report, load};
-use gatepost_gateway::{doubtful_domains, failed_examples, unusable_certificates};
+use gatepost_gateway::{doubtful_domains, doubtful_secrets, failed_examples, unusable_certificates};
 
 use crate::exit::Failure;
 use crate::print;
@@ -27,12 +27,14 @@ pub(crate) fn load_and_judge(file: &Path) -> Result<Loaded, Report> {
     judge(load(file)?)
 }
 
-/// Judges certificates and examples. Certificates that can be used but should not be are told in the log, and so are
-/// policies that say something else than they seem to.
+/// Judges certificates and examples. Certificates and secrets that can be used but should not be are told in the log, and
+/// so are policies that say something else than they seem to.
 pub(crate) fn judge(loaded: Loaded) -> Result<Loaded, Report> {
-    let mut failures = unusable_certificates(&loaded.model);
-    failures.extend(failed_examples(&loaded.model));
-    for doubt in doubtful_domains(&loaded.model).into_iter().chain(loaded.model.doubtful_policies()) {
+    let Loaded { model, .. } = &loaded;
+    let mut failures = unusable_certificates(model);
+    failures.extend(failed_examples(model));
+    let doubts = doubtful_domains(model).into_iter().chain(doubtful_secrets(model)).chain(model.doubtful_policies());
+    for doubt in doubts {
         tracing::warn!("{doubt}");
     }
     if failures.is_empty() { Ok(loaded) } else { Err(Report::new(loaded, failures)) }

@@ -7,6 +7,7 @@ pub(crate) use self::policy::RequestArn;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use gatepost_config::model::ThrottleBy;
 use gatepost_meter::{ClientLevel, ClientTable, Exceeded, Slot, take_all};
@@ -14,15 +15,34 @@ use gatepost_meter::{ClientLevel, ClientTable, Exceeded, Slot, take_all};
 use crate::clock::Clock;
 use crate::rejection::Rejection;
 use crate::request::Facts;
+use crate::signature::{Claim, Delivery, Flaw, NotRemembered, Signed, Verified, Verifier};
 use crate::snapshot::{AddressRule, Entry, Parallel, Route};
 use crate::trace::{Note, Trace};
 
-/// Proof that a request was admitted. Only [`admit`] makes one, and no integration runs without it.
+/// Proof that a request was admitted. Only this module makes one, and no integration runs without it.
 #[derive(Debug)]
 pub(crate) struct Permit {
     route: Arc<Route>,
     /// Held until the answer has ended.
     _slot: Option<Slot>,
+    /// What is forgotten again if it does not arrive.
+    delivery: Option<Box<Delivery>>,
+}
+
+/// A request that may enter if its body is signed as it claims.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    route: Arc<Route>,
+    claim: Box<Claim>,
+}
+
+/// What becomes of a request that is not refused, as far as its head tells.
+#[derive(Debug)]
+pub(crate) enum Admission {
+    /// It is let in.
+    Permit(Permit),
+    /// Its body decides.
+    Candidate(Candidate),
 }
 
 /// Which meters admission takes from.
@@ -30,7 +50,7 @@ pub(crate) struct Permit {
 pub(crate) enum Meters {
     /// Those of the running gateway.
     Live(Clock),
-    /// None: as if every bucket were full and nothing under way.
+    /// None: as if every bucket were full and nothing under way. Signatures are not asked for either.
     Full,
 }
 
@@ -44,7 +64,7 @@ pub(crate) fn admit(
     route: &Arc<Route>,
     meters: Meters,
     trace: &mut impl Trace,
-) -> Result<Permit, Rejection> {
+) -> Result<Admission, Rejection> {
     // What API Gateway does not read it does not judge (developer guide, limits: request payload).
     let is_imitated = route.api.compat.is_some();
     if is_imitated {
@@ -63,6 +83,10 @@ pub(crate) fn admit(
     if let Meters::Live(clock) = meters {
         take_of_client(facts.client, &route.client_tables, clock, trace)?;
     }
+    let claim = match (rules.and_then(|rules| rules.signed.as_ref()), meters) {
+        (Some(signed), Meters::Live(_)) => Some(claim(facts, signed, trace)?),
+        (Some(_), Meters::Full) | (None, _) => None,
+    };
     if let Some(rules) = rules
         && !rules.policies.is_empty()
     {
@@ -71,11 +95,58 @@ pub(crate) fn admit(
     if !is_imitated {
         fit(facts.length, route.max_body, trace)?;
     }
+    if let (Some(claim), Meters::Live(clock)) = (claim, meters) {
+        peek(route, clock, trace)?;
+        return Ok(Admission::Candidate(Candidate { route: Arc::clone(route), claim }));
+    }
     let slot = match meters {
         Meters::Live(clock) => take(route, clock, trace)?,
         Meters::Full => None,
     };
-    Ok(Permit { route: Arc::clone(route), _slot: slot })
+    Ok(Admission::Permit(Permit { route: Arc::clone(route), _slot: slot, delivery: None }))
+}
+
+impl Candidate {
+    /// The route that the request wants to enter.
+    pub(crate) fn route(&self) -> &Arc<Route> {
+        &self.route
+    }
+
+    /// What verifies the body.
+    ///
+    /// # Errors
+    /// Never: only a route that asks for signatures has candidates.
+    pub(crate) fn verifier(&self) -> Result<Verifier<'_>, Rejection> {
+        let signed = self.route.entry.signed().ok_or(Rejection::Unsigned)?;
+        Ok(Verifier::new(signed, &self.claim))
+    }
+
+    /// Lets the request in, now that its body is `verified`. From here on its delivery is remembered, if it is to be.
+    ///
+    /// # Errors
+    /// It was let in before, or there is no room among those under way, or no token.
+    pub(crate) fn take(self, verified: Verified, clock: Clock, trace: &mut impl Trace) -> Result<Permit, Rejection> {
+        let delivery = verified.remember(clock.now()).map_err(|refused| match refused {
+            NotRemembered::Replayed => Rejection::Replayed,
+            NotRemembered::Full => Rejection::DeliveriesFull,
+        })?;
+        match take(&self.route, clock, trace) {
+            Ok(slot) => Ok(Permit { route: self.route, _slot: slot, delivery: delivery.map(Box::new) }),
+            Err(rejection) => {
+                delivery.into_iter().for_each(Delivery::forget);
+                Err(rejection)
+            }
+        }
+    }
+
+    /// What would become of it if its body were signed as it claims: for whoever asks why, and serves nothing.
+    ///
+    /// # Errors
+    /// As of [`Candidate::take`].
+    pub(crate) fn assume_verified(self, clock: Clock, trace: &mut impl Trace) -> Result<Permit, Rejection> {
+        let slot = take(&self.route, clock, trace)?;
+        Ok(Permit { route: self.route, _slot: slot, delivery: None })
+    }
 }
 
 fn enter(client: IpAddr, rule: &AddressRule, trace: &mut impl Trace) -> Result<(), Rejection> {
@@ -121,9 +192,39 @@ fn take_of_client(
     tables.iter().try_for_each(|table| table.take(client, now)).map_err(Rejection::Throttled)
 }
 
+/// Whether the request claims a signature that could be good.
+fn claim(facts: &Facts<'_>, signed: &Signed, trace: &mut impl Trace) -> Result<Box<Claim>, Rejection> {
+    let claim = signed.claim(facts.headers, SystemTime::now());
+    trace.note(|| Note::Signed(claim.as_ref().err().copied()));
+    claim.map(Box::new).map_err(|flaw| match flaw {
+        Flaw::Missing => Rejection::Unsigned,
+        Flaw::Twice | Flaw::Malformed | Flaw::TooOld | Flaw::TooNew | Flaw::Wrong => Rejection::BadSignature(flaw),
+    })
+}
+
 fn fit(length: Option<u64>, most: u64, trace: &mut impl Trace) -> Result<(), Rejection> {
     trace.note(|| Note::Length { told: length, most });
     if length.is_some_and(|length| length > most) { Err(Rejection::BodyTooLarge) } else { Ok(()) }
+}
+
+/// Looks whether there is room and a token, before much is spent on a body.
+fn peek(route: &Route, clock: Clock, trace: &mut impl Trace) -> Result<(), Rejection> {
+    if let Some(Parallel { slots, cap }) = &route.parallel
+        && slots.taken() >= *cap
+    {
+        trace.note(|| Note::Parallel { under_way: *cap, cap: *cap });
+        return Err(Rejection::Busy);
+    }
+    if route.buckets.is_empty() {
+        return Ok(());
+    }
+    let now = clock.now();
+    route.buckets.iter().enumerate().try_for_each(|(index, bucket)| {
+        bucket.peek(now).map_err(|exceeded| {
+            trace.note(|| Note::Bucket { by: ThrottleBy::Everyone, index, left: 0 });
+            Rejection::Throttled(exceeded)
+        })
+    })
 }
 
 /// A slot first, because it can be given back: a request that finds `parallel` used up takes no token.
@@ -149,6 +250,11 @@ impl Permit {
     /// The route that the request was admitted to.
     pub(crate) fn route(&self) -> &Arc<Route> {
         &self.route
+    }
+
+    /// The delivery did not arrive: its sender may try again.
+    pub(crate) fn forget_delivery(&mut self) {
+        self.delivery.take().into_iter().for_each(|delivery| delivery.forget());
     }
 }
 

@@ -1,8 +1,10 @@
 //! Bodies: the client's on its way to a backend, and the answer's on its way to the client.
 //!
-//! Neither is ever gathered: a piece is read when the other side has room for it.
+//! Neither is ever gathered: a piece is read when the other side has room for it. Only a body that must be seen whole
+//! before it may go on is kept (`spool.rs`).
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -23,6 +25,7 @@ use crate::connection::Connection;
 use crate::forward::pool::Pooled;
 use crate::forward::trailers;
 use crate::record::{Ended, Record, RequestId};
+use crate::spool::Kept;
 use crate::stream::{BodyFailure, Stream};
 
 /// The body of a request where both reach it: whoever sends it on, and the stream it comes on, which takes it back when
@@ -44,8 +47,10 @@ pub(crate) struct SharedBody {
 /// connection, which reads it so that the client finds the answer.
 #[derive(Debug)]
 pub(crate) struct RequestBody {
-    /// Absent: there is none.
+    /// Absent: there is none, or it was read and is `kept`.
     shared: Option<Rc<SharedBody>>,
+    /// All of it, where it had to be seen before it may go on.
+    kept: Option<Box<Kept>>,
     stream: Stream,
     /// Bytes that may still come.
     room: u64,
@@ -117,12 +122,17 @@ impl RequestBody {
                 reader: RefCell::new(None),
             })
         });
-        Self { shared, stream, room: 0, trailers: false }
+        Self { shared, kept: None, stream, room: 0, trailers: false }
+    }
+
+    /// A body that was read before.
+    pub(crate) fn kept(kept: Kept, stream: Stream) -> Self {
+        Self { shared: None, kept: Some(Box::new(kept)), stream, room: 0, trailers: false }
     }
 
     /// No body, for a second try of a request that has none.
     pub(crate) fn none_like_it(&self) -> Self {
-        Self { shared: None, stream: self.stream.clone(), room: 0, trailers: false }
+        Self { shared: None, kept: None, stream: self.stream.clone(), room: 0, trailers: false }
     }
 
     /// For the stream, to take it back.
@@ -133,6 +143,23 @@ impl RequestBody {
     /// Its length, if the client told it.
     pub(crate) fn length(&self) -> Option<u64> {
         self.size_hint().exact()
+    }
+
+    /// The next piece of its data; none at its end, or after it failed, which the stream's progress knows of.
+    pub(crate) async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            let frame = poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await?;
+            match frame.map(Frame::into_data) {
+                Ok(Ok(data)) => return Some(data),
+                Ok(Err(_)) => {}
+                Err(_) => {
+                    // Taken back by the connection, it failed without saying why.
+                    let progress = &self.stream.progress;
+                    progress.fail_body(progress.body_failure().unwrap_or(BodyFailure::Broken));
+                    return None;
+                }
+            }
+        }
     }
 
     /// Lets `most` bytes through, and no more.
@@ -168,7 +195,11 @@ impl Body for RequestBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let Some(shared) = &self.shared else {
-            return Poll::Ready(None);
+            let Some(kept) = &mut self.kept else { return Poll::Ready(None) };
+            return match ready!(kept.poll_piece(cx)) {
+                Ok(piece) => Poll::Ready(piece.map(|piece| Ok(Frame::data(piece)))),
+                Err(error) => self.fail(BodyFailure::Lost, io::Error::other(error)),
+            };
         };
         let polled = shared.poll_incoming(cx, &self.stream);
         self.stream.await_body(polled.is_pending());
@@ -195,14 +226,14 @@ impl Body for RequestBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.shared {
-            None => true,
+            None => self.kept.as_ref().is_none_or(|kept| kept.left() == 0),
             Some(shared) => self.with_incoming(Incoming::is_end_stream).unwrap_or(shared.ended.get()),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.shared {
-            None => SizeHint::with_exact(0),
+            None => SizeHint::with_exact(self.kept.as_ref().map_or(0, |kept| kept.left())),
             Some(_) => self.with_incoming(Incoming::size_hint).unwrap_or_default(),
         }
     }
@@ -456,6 +487,11 @@ impl Exchange {
     /// Answers it as AWS would.
     pub(crate) fn imitate(&mut self, make: impl FnOnce(RequestId) -> Imitation) {
         self.imitation = self.record.as_ref().map(|record| Box::new(make(record.id)));
+    }
+
+    /// It did not arrive, so if it comes again that is no replay.
+    pub(crate) fn forget_delivery(&mut self) {
+        self.permit.iter_mut().for_each(Permit::forget_delivery);
     }
 
     /// Keeps what admission gave until the answer has ended.

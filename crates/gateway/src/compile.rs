@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderValue};
 use crate::gateway::ApplyError;
 use crate::log_line::route_fields;
 use crate::router::Router;
+use crate::signature::{Memory, Signed};
 use crate::snapshot::{
     Action, AddressRule, Addresses, Api, ApiNames, Behind, Entry, Forward, Hosts, ListenKey, Listener, Parallel,
     Redirect, Respond, Route, Rules, Snapshot,
@@ -29,6 +30,8 @@ pub(crate) struct Lasting {
     buckets: HashMap<MeterName, Arc<Bucket>>,
     client_tables: HashMap<MeterName, Arc<ClientTable>>,
     slots: HashMap<(Arc<str>, Arc<str>), Arc<Slots>>,
+    /// What routes remember of their signed requests.
+    signed: HashMap<(Arc<str>, Arc<str>), Arc<Memory>>,
     targets: HashMap<TargetName, Arc<Target>>,
     clients: HashMap<ClientName, ClientTls>,
     next_target: u64,
@@ -252,7 +255,7 @@ impl Compiler<'_> {
             api: Arc::clone(names),
             key: Arc::clone(&route.key),
             matcher: route.matcher.clone(),
-            entry: self.entry(&route.entry),
+            entry: self.entry(&route.entry, api, &route.key),
             client_tables: throttles.client_tables.into(),
             buckets: throttles.buckets.into(),
             parallel: route.parallel.map(|cap| Parallel { slots: self.slots(api, &route.key), cap: cap.get() }),
@@ -300,14 +303,21 @@ impl Compiler<'_> {
         Arc::clone(self.lasting.slots.entry((Arc::clone(api), Arc::clone(route))).or_default())
     }
 
-    fn entry(&mut self, entry: &model::Entry) -> Entry {
+    fn entry(&mut self, entry: &model::Entry, api: &Arc<str>, route: &Arc<str>) -> Entry {
         match entry {
             model::Entry::Open => Entry::Open,
             model::Entry::Rules(rules) => Entry::Rules(Rules {
                 from: rules.from.as_ref().map(|rule| self.from(rule)),
                 policies: rules.policies.iter().map(Arc::clone).collect(),
+                signed: rules.signed.as_ref().map(|signed| self.signed(signed, api, route)),
             }),
         }
+    }
+
+    /// What the route remembers stays with it, whatever becomes of its secrets.
+    fn signed(&mut self, signed: &model::Signed, api: &Arc<str>, route: &Arc<str>) -> Signed {
+        let memory = self.lasting.signed.entry((Arc::clone(api), Arc::clone(route))).or_default();
+        Signed::new(signed, Arc::clone(memory))
     }
 
     fn from(&mut self, rule: &model::AddressRule) -> AddressRule {
@@ -434,6 +444,7 @@ impl Compiler<'_> {
         lasting.buckets.retain(|name, bucket| used_meters.contains(name) || !bucket.is_full(*now));
         lasting.client_tables.retain(|name, table| used_meters.contains(name) || !table.is_full(*now));
         lasting.slots.retain(|_, slots| Arc::strong_count(slots) > 1);
+        lasting.signed.retain(|_, memory| Arc::strong_count(memory) > 1 || memory.deliveries.holds_any(*now));
         lasting.targets.retain(|name, _| used_targets.contains(name));
         let used_clients: HashSet<_> = used_targets.iter().map(|name| (name.ca.clone(), name.http)).collect();
         lasting.clients.retain(|name, _| used_clients.contains(name));

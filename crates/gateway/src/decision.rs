@@ -7,7 +7,7 @@ use bytes::Bytes;
 use gatepost_config::model::Compat;
 use http::{HeaderMap, Response, StatusCode};
 
-use crate::admission::{Meters, Permit, admit};
+use crate::admission::{Admission, Candidate, Meters, Permit, admit};
 use crate::compat::{Asked, LONGEST_BODY};
 use crate::rejection::Rejection;
 use crate::request::Facts;
@@ -29,6 +29,8 @@ pub(crate) struct Decision<'l> {
 pub(crate) enum Outcome {
     /// It is let in.
     Admitted(Permit),
+    /// It is let in if its body is signed as it claims.
+    Candidate(Candidate),
     /// Its listener only sends clients to `https`, with this status.
     ToHttps(StatusCode),
 }
@@ -56,7 +58,10 @@ impl Listener {
         let imitates = api.names.compat.map(|compat| (compat, &*api.names));
         match api.route(facts.method, rest, trace) {
             Ok(route) => {
-                let outcome = admit(facts, route, meters, trace).map(Outcome::Admitted);
+                let outcome = admit(facts, route, meters, trace).map(|admission| match admission {
+                    Admission::Permit(permit) => Outcome::Admitted(permit),
+                    Admission::Candidate(candidate) => Outcome::Candidate(candidate),
+                });
                 Decision { route: Some(route), imitates, outcome }
             }
             Err(_) if imitates.is_some() && facts.length.is_some_and(|length| length > LONGEST_BODY) => {

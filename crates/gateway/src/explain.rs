@@ -23,7 +23,7 @@ use thiserror::Error;
 use crate::admission::Meters;
 use crate::clock::Clock;
 use crate::compile::Lasting;
-use crate::decision::Outcome;
+use crate::decision::{Decision, Outcome};
 use crate::explain::told::Teller;
 use crate::host::host_name;
 use crate::rejection::{Reason, Rejection};
@@ -33,7 +33,7 @@ use crate::stats::Stats;
 use crate::trace::Note;
 
 /// Says what would become of a request and why, if it were the first one that a gateway with this configuration gets:
-/// every meter full, nothing under way. A body counts as its declared length.
+/// every meter full, nothing under way. A body counts as its declared length, and as signed as it claims to be.
 ///
 /// # Errors
 /// There is no such listener; or the gateway contradicts its own configuration, which would be a mistake in it.
@@ -109,6 +109,8 @@ pub enum Check {
     Except,
     /// Whether a policy allows it.
     Policy,
+    /// Whether the body is signed, as far as the head tells.
+    Signed,
     /// Whether the body is short enough.
     MaxBody,
     /// Whether there is room among those under way.
@@ -170,10 +172,13 @@ impl Explanation {
     /// and none where no rule matches.
     #[must_use]
     pub fn decided_by(&self) -> Vec<&Rule> {
-        let lets_in = |step: &&Step| matches!(step.check, Check::Open | Check::From | Check::Policy);
+        let lets_in = |step: &&Step| matches!(step.check, Check::Open | Check::From | Check::Policy | Check::Signed);
         let decisive: Vec<&Step> = match self.verdict {
             // A listener that sends everyone elsewhere asks nobody in.
-            Verdict::Admitted => self.steps.iter().find(lets_in).or(self.steps.last()).into_iter().collect(),
+            Verdict::Admitted if !self.steps.iter().any(|step| lets_in(&step)) => {
+                self.steps.last().into_iter().collect()
+            }
+            Verdict::Admitted => self.steps.iter().filter(lets_in).collect(),
             Verdict::Refused { .. } => self.steps.iter().filter(|step| !step.passed).collect(),
         };
         decisive.into_iter().flat_map(|step| &step.rules).collect()
@@ -194,6 +199,7 @@ impl Check {
             Self::From => "from",
             Self::Except => "except",
             Self::Policy => "policy",
+            Self::Signed => "signed",
             Self::MaxBody => "max_body",
             Self::Parallel => "parallel",
             Self::Throttle => "throttle",
@@ -246,7 +252,12 @@ fn judge(
     let length = body_length(headers)?;
     let entrance = Entrance { client, is_secure: listener.is_secure, private: listener.private.as_ref() };
     let facts = Facts::read(entrance, method, &uri, headers, length, host_name, notes).map_err(Rejection::Malformed)?;
-    let decision = listener.decide(&facts, true, Meters::Live(clock), notes);
+    let Decision { route, imitates, outcome } = listener.decide(&facts, true, Meters::Live(clock), notes);
+    let outcome = match outcome {
+        Ok(Outcome::Candidate(candidate)) => candidate.assume_verified(clock, notes).map(Outcome::Admitted),
+        decided => decided,
+    };
+    let decision = Decision { route, imitates, outcome };
     let answer = decision.refusal(&facts);
     decision.outcome.map_err(|rejection| Refusal::rejected(rejection, answer))
 }

@@ -30,6 +30,7 @@ use crate::forward::upgrade::Asked;
 use crate::pipeline::BelowBase;
 use crate::rejection::{BadUpstream, Rejection};
 use crate::snapshot::{Forward, Route};
+use crate::spool::SpoolError;
 use crate::stream::{BodyFailure, Expired, Stream};
 use crate::upstream::{Target, Visit, Wire};
 
@@ -317,6 +318,7 @@ impl<'a> Attempts<'a> {
         match self.stream.progress.body_failure() {
             Some(BodyFailure::TooLarge) => Rejection::BodyTooLarge,
             Some(BodyFailure::Broken) => Rejection::BodyBroken,
+            Some(BodyFailure::Lost) => Rejection::SpoolFull(SpoolError::Lost),
             None => Rejection::BadUpstream(BadUpstream::Http(error)),
         }
     }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -23,6 +24,7 @@ use crate::certificates::server_tls;
 use crate::clock::Clock;
 use crate::compile::Lasting;
 use crate::snapshot::{ListenKey, Snapshot};
+use crate::spool::{Budgets, Spool};
 use crate::stats::{Stats, WorkerStats};
 use crate::upstream::{Probers, TargetReport};
 use crate::worker::{Command, WorkerHandle};
@@ -52,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) stats: Arc<Stats>,
     pub(crate) clock: Clock,
     pub(crate) resolver: Resolver,
+    /// Where bodies wait that must be seen whole.
+    pub(crate) spool: Arc<Spool>,
     pub(crate) id_seed: u64,
     /// All workers, for handing connections over. Set once all run.
     pub(crate) workers: OnceLock<Vec<(mpsc::Sender<Command>, Arc<WorkerStats>)>>,
@@ -71,7 +75,7 @@ pub enum ApplyError {
     #[error("cannot open the access log {}: {source}", path.display())]
     AccessLog {
         /// The file.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// Why not.
         source: io::Error,
     },
@@ -85,6 +89,14 @@ pub enum ApplyError {
         upstream: Arc<str>,
         /// Why not.
         source: TlsError,
+    },
+    /// Bodies cannot be kept on disk until they are verified.
+    #[error("cannot keep bodies in {}: {source}", path.display())]
+    Spool {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
     },
     /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
@@ -105,7 +117,17 @@ impl Gateway {
     /// # Errors
     /// As of [`Gateway::start`].
     pub async fn start_with(model: &Model, resolver: Resolver) -> Result<Self, ApplyError> {
-        let stats = Arc::new(Stats::default());
+        Self::start_within(model, resolver, Budgets::default()).await
+    }
+
+    /// The same, where bodies that are verified may take no more than `budgets`.
+    ///
+    /// # Errors
+    /// As of [`Gateway::start`].
+    pub async fn start_within(model: &Model, resolver: Resolver, budgets: Budgets) -> Result<Self, ApplyError> {
+        let spool = Spool::new(model.server.state.join("spool"), budgets);
+        prepare_spool(model, &spool)?;
+        let stats = Arc::new(Stats::with(&spool));
         let clock = Clock::start();
         let sink = open_log(&model.log.access)?;
         let log = LogWriter::start(sink, Arc::clone(&stats)).map_err(ApplyError::Thread)?;
@@ -125,6 +147,7 @@ impl Gateway {
             stats,
             clock,
             resolver,
+            spool,
             id_seed: id_seed(),
             workers: OnceLock::new(),
             stopping: AtomicBool::new(false),
@@ -159,6 +182,7 @@ impl Gateway {
         let sockets = bind_all(model, &self.listening, self.workers.len()).inspect_err(|_| self.refused())?;
         let sink = open_log(&model.log.access).inspect_err(|_| self.refused())?;
         self.lasting.prepare(model).inspect_err(|_| self.refused())?;
+        prepare_spool(model, &self.shared.spool).inspect_err(|_| self.refused())?;
 
         let tls = server_tls(model, &self.tickets).inspect_err(|_| self.refused())?;
         let Shared { stats, clock, .. } = &*self.shared;
@@ -333,6 +357,16 @@ fn bind_for(key: ListenKey, workers: usize) -> Result<Bound, BindError> {
     let rest = (1..workers).map(|_| bind(address));
     let listeners = std::iter::once(Ok(first)).chain(rest).collect::<Result<Vec<_>, _>>()?;
     Ok(Bound { key, address, listeners })
+}
+
+/// Makes sure that bodies can be kept, where some must be.
+fn prepare_spool(model: &Model, spool: &Spool) -> Result<(), ApplyError> {
+    let routes = model.apis.iter().flat_map(|api| &api.routes);
+    let mut rules = routes.filter_map(|route| route.entry.rules());
+    if !rules.any(|rules| rules.signed.is_some()) {
+        return Ok(());
+    }
+    spool.prepare().map_err(|source| ApplyError::Spool { path: spool.directory().to_owned(), source })
 }
 
 fn open_log(log: &AccessLog) -> Result<Sink, ApplyError> {

@@ -34,11 +34,14 @@ mod record;
 mod rejection;
 mod request;
 mod router;
+mod signature;
 mod snapshot;
+mod spool;
 mod stats;
 mod stream;
 mod trace;
 mod upstream;
+mod verification;
 mod worker;
 
 pub use certificates::{doubtful_domains, unusable_certificates};
@@ -47,5 +50,9 @@ pub use explain::{Check, ExplainError, Explanation, Inquiry, Rule, Step, Verdict
 pub use gatepost_net::Resolver;
 pub use gateway::{ApplyError, Gateway};
 pub use rejection::Reason;
+#[doc(hidden)]
+pub use signature::claim_is_bounded;
+pub use signature::doubtful_secrets;
+pub use spool::Budgets;
 pub use stats::Stats;
 pub use upstream::{TargetReport, TargetState};

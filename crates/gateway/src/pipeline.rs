@@ -5,11 +5,13 @@
 //! judge        sanitise   host, one form of the path, framing      else Rejection::Malformed
 //!              route      listener, host, API, path and method     else Rejection::NoRoute, …
 //!              admit      from, client, policy, length, meters = Permit    else Rejection::…
+//! prove      of a body that must be signed: verification.rs           else Rejection::…
 //! integrate  forward, respond or redirect; needs the Permit
 //! finish     the answer, or the rejection's
 //! ```
 //!
-//! Everything up to the [`Permit`] runs without waiting, so a refused request never yields its thread.
+//! Everything up to the [`Permit`] runs without waiting, so a refused request never yields its thread: but for what is
+//! decided by the body's signature, and then its head must have passed everything else.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -23,7 +25,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 
-use crate::admission::{Meters, Permit};
+use crate::admission::{Candidate, Meters, Permit};
 use crate::body::{Answering, Exchange, RequestBody, ResponseBody, SharedBody};
 use crate::compat::Imitation;
 use crate::connection::Tunnel;
@@ -35,6 +37,7 @@ use crate::request::{Entrance, Facts};
 use crate::snapshot::{Action, Behind, Listener, Redirect, Respond, Route, below_base};
 use crate::stream::Stream;
 use crate::trace::NoTrace;
+use crate::verification::{is_doubtful, look_again, receive, tell_length};
 
 /// Serves one request.
 pub(crate) async fn serve(stream: Stream, request: Request<Incoming>) -> Result<Response<ResponseBody>, Infallible> {
@@ -47,6 +50,11 @@ pub(crate) async fn serve(stream: Stream, request: Request<Incoming>) -> Result<
     let mut spare = HeaderMap::new();
     let outcome = match judge(&parts, &body, &mut exchange) {
         Ok(Judged::Admitted(permit, below)) => integrate(permit, &below, parts, body, &mut exchange).await,
+        Ok(Judged::Candidate(candidate, below)) => {
+            // In a box of its own while it lasts, as forwarding is.
+            Box::pin(prove(candidate, &below, parts, body, &mut exchange)).await
+        }
+        Ok(Judged::Doubtful(route)) => Err(Box::pin(look_again(&route, &parts, body, &mut exchange)).await),
         Ok(Judged::Elsewhere(response)) => Ok(Answer::Whole(response)),
         Err(rejection) => {
             // The connection reads what still comes of the body.
@@ -71,6 +79,10 @@ pub(crate) enum BelowBase {
 enum Judged {
     /// It is let in.
     Admitted(Permit, BelowBase),
+    /// It is let in if its body is signed as it claims.
+    Candidate(Candidate, BelowBase),
+    /// Its address is not listed; its signature may tell whether it should be.
+    Doubtful(Arc<Route>),
     /// Its listener only sends clients elsewhere.
     Elsewhere(Response<Bytes>),
 }
@@ -127,12 +139,21 @@ fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<J
     let Decision { route, outcome, .. } = decision;
     exchange.note(|record| {
         record.route = route.cloned();
-        record.admitted = outcome.is_ok();
+        record.admitted = matches!(outcome, Ok(Outcome::Admitted(_) | Outcome::ToHttps(_)));
     });
+    if let (Err(Rejection::AddressNotListed), Some(route)) = (&outcome, route)
+        && is_doubtful(&facts, route, body, connection.worker.shared.clock)
+    {
+        return Ok(Judged::Doubtful(Arc::clone(route)));
+    }
     match outcome? {
         Outcome::Admitted(permit) => {
             let below = BelowBase::of(permit.route(), &facts.path, uri);
             Ok(Judged::Admitted(permit, below))
+        }
+        Outcome::Candidate(candidate) => {
+            let below = BelowBase::of(candidate.route(), &facts.path, uri);
+            Ok(Judged::Candidate(candidate, below))
         }
         Outcome::ToHttps(status) => to_https(status, &facts, uri).map(Judged::Elsewhere),
     }
@@ -164,6 +185,36 @@ fn to_https(status: StatusCode, facts: &Facts<'_>, uri: &Uri) -> Result<Response
     let (before, query) = uri.query().map_or(("", ""), |query| ("?", query));
     let location = format!("https://{}{}{before}{query}", facts.host, facts.path);
     elsewhere(status, location)
+}
+
+/// Lets a request in once its body is verified, with the body that was kept meanwhile.
+async fn prove(
+    candidate: Candidate,
+    below: &BelowBase,
+    mut parts: Parts,
+    body: RequestBody,
+    exchange: &mut Exchange,
+) -> Result<Answer, Rejection> {
+    let (verified, kept) = receive(&candidate, body, exchange).await?;
+    let permit = candidate.take(verified, exchange.stream.connection.worker.shared.clock, &mut NoTrace)?;
+    exchange.note(|record| record.admitted = true);
+    tell_length(&mut parts.headers, kept.left());
+    let body = RequestBody::kept(kept, exchange.stream.clone());
+    let answer = integrate(permit, below, parts, body, exchange).await;
+    if did_not_arrive(&answer) {
+        exchange.forget_delivery();
+    }
+    answer
+}
+
+/// Whether senders try again after this answer (RFC 9110, 15.5.9, and RFC 6585, 4, for those below 500).
+fn did_not_arrive(answer: &Result<Answer, Rejection>) -> bool {
+    let status = match answer {
+        Ok(Answer::Whole(response)) => response.status(),
+        Ok(Answer::Streamed(head, _) | Answer::Upgraded(head, _)) => head.status,
+        Err(_) => return true,
+    };
+    status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
 }
 
 async fn integrate(
@@ -214,12 +265,12 @@ fn finish(
         }
         Ok(Answer::Whole(mut response)) => {
             mark(imitation.as_deref(), response.headers_mut());
-            closes |= !body_fits;
+            closes |= !body_fits && progress.has_open_body();
             exchange.note(|record| record.status = Some(response.status()));
             whole(response, exchange)
         }
         Err(rejection) => {
-            closes |= !body_fits || rejection.closes();
+            closes |= (!body_fits && progress.has_open_body()) || rejection.closes();
             let mut response = match imitation {
                 Some(mut imitation) => imitation.refuse(&rejection, spare),
                 None => rejection.answer(spare),

@@ -9,10 +9,12 @@ use gatepost_config::model::PolicyDocument;
 use gatepost_config::path::PathError;
 use gatepost_meter::{Exceeded, Law};
 use gatepost_net::DialError;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use thiserror::Error;
 
+use crate::signature::Flaw;
+use crate::spool::SpoolError;
 use crate::upstream::ConnectError;
 
 /// A request that is not served: every reason there is.
@@ -37,6 +39,18 @@ pub(crate) enum Rejection {
     PolicyDenied(Denial),
     /// Its ARN is longer than the imitated API authorizes.
     ArnTooLong,
+    /// There is no signature where one is asked for.
+    Unsigned,
+    /// There is one, and it is not good.
+    BadSignature(Flaw),
+    /// A delivery that was let in before.
+    Replayed,
+    /// `from` does not list the client's address, though its signature is good: the list may be out of date.
+    SignedNotListed,
+    /// The body cannot be kept until it is verified.
+    SpoolFull(SpoolError),
+    /// The delivery cannot be remembered.
+    DeliveriesFull,
     /// The body is longer than `max_body`.
     BodyTooLarge,
     /// As many requests as `parallel` permits are under way.
@@ -154,6 +168,18 @@ pub enum Reason {
     PolicyDenied,
     /// Not served: its ARN is too long.
     ArnTooLong,
+    /// Not served: the body is not signed.
+    SignatureMissing,
+    /// Not served: the body's signature is not good.
+    SignatureBad,
+    /// Not served: this delivery was let in before.
+    Replayed,
+    /// Not served: the client's address is not listed, though its signature is good.
+    SignedButNotListed,
+    /// Not served: there is no room for a body that is to be verified.
+    SpoolFull,
+    /// Not served: too many deliveries are remembered.
+    DeliveriesFull,
     /// Not served: the body is too long.
     BodyTooLarge,
     /// Not served: `parallel` is used up.
@@ -176,7 +202,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of their discriminants.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 28] = [
         Self::Malformed,
         Self::HeadersTooLarge,
         Self::HeaderTimeout,
@@ -190,6 +216,12 @@ impl Reason {
         Self::AddressNotListed,
         Self::PolicyDenied,
         Self::ArnTooLong,
+        Self::SignatureMissing,
+        Self::SignatureBad,
+        Self::Replayed,
+        Self::SignedButNotListed,
+        Self::SpoolFull,
+        Self::DeliveriesFull,
         Self::BodyTooLarge,
         Self::Busy,
         Self::Throttled,
@@ -218,6 +250,12 @@ impl Reason {
             Self::AddressNotListed => "address_not_listed",
             Self::PolicyDenied => "policy_denied",
             Self::ArnTooLong => "arn_too_long",
+            Self::SignatureMissing => "signature_missing",
+            Self::SignatureBad => "signature_bad",
+            Self::Replayed => "replayed",
+            Self::SignedButNotListed => "signed_but_not_listed",
+            Self::SpoolFull => "spool_full",
+            Self::DeliveriesFull => "deliveries_full",
             Self::BodyTooLarge => "body_too_large",
             Self::Busy => "busy",
             Self::Throttled => "throttled",
@@ -244,6 +282,12 @@ impl Rejection {
             Self::AddressNotListed => Reason::AddressNotListed,
             Self::PolicyDenied(_) => Reason::PolicyDenied,
             Self::ArnTooLong => Reason::ArnTooLong,
+            Self::Unsigned => Reason::SignatureMissing,
+            Self::BadSignature(_) => Reason::SignatureBad,
+            Self::Replayed => Reason::Replayed,
+            Self::SignedNotListed => Reason::SignedButNotListed,
+            Self::SpoolFull(_) => Reason::SpoolFull,
+            Self::DeliveriesFull => Reason::DeliveriesFull,
             Self::BodyTooLarge => Reason::BodyTooLarge,
             Self::Busy => Reason::Busy,
             Self::Throttled(_) => Reason::Throttled,
@@ -261,7 +305,8 @@ impl Rejection {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Malformed(_) | Self::BodyBroken => StatusCode::BAD_REQUEST,
-            Self::AddressNotListed | Self::PolicyDenied(_) => StatusCode::FORBIDDEN,
+            Self::AddressNotListed | Self::SignedNotListed | Self::PolicyDenied(_) => StatusCode::FORBIDDEN,
+            Self::Unsigned | Self::BadSignature(_) | Self::Replayed => StatusCode::UNAUTHORIZED,
             Self::ArnTooLong => StatusCode::URI_TOO_LONG,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::NoRoute => StatusCode::NOT_FOUND,
@@ -270,7 +315,9 @@ impl Rejection {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Dial(_) | Self::BadUpstream(_) => StatusCode::BAD_GATEWAY,
-            Self::ListenerGone | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ListenerGone | Self::Busy | Self::SpoolFull(_) | Self::DeliveriesFull => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -288,12 +335,18 @@ impl Rejection {
             Self::Dial(error) => Some(error.to_string()),
             Self::BadUpstream(what) => Some(what.to_string()),
             Self::PolicyDenied(denial) => Some(denial.to_string()),
+            Self::BadSignature(flaw) => Some(flaw.to_string()),
+            Self::SpoolFull(error) => Some(error.to_string()),
             Self::ListenerGone
             | Self::Misdirected
             | Self::NoRoute
             | Self::MethodNotAllowed { .. }
             | Self::AddressNotListed
             | Self::ArnTooLong
+            | Self::Unsigned
+            | Self::Replayed
+            | Self::SignedNotListed
+            | Self::DeliveriesFull
             | Self::BodyTooLarge
             | Self::Busy
             | Self::Throttled(_)
@@ -322,7 +375,10 @@ impl Rejection {
     pub(crate) fn tell_when(&self, headers: &mut HeaderMap) {
         match self {
             Self::Throttled(exceeded) => tell_limit(headers, exceeded),
-            Self::Busy => {
+            Self::Unsigned | Self::BadSignature(_) | Self::Replayed => {
+                headers.insert(WWW_AUTHENTICATE, CHALLENGE);
+            }
+            Self::Busy | Self::SpoolFull(_) | Self::DeliveriesFull => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Malformed(_)
@@ -333,6 +389,7 @@ impl Rejection {
             | Self::AddressNotListed
             | Self::PolicyDenied(_)
             | Self::ArnTooLong
+            | Self::SignedNotListed
             | Self::BodyTooLarge
             | Self::BodyStalled
             | Self::BodyBroken
@@ -340,6 +397,12 @@ impl Rejection {
             | Self::BadUpstream(_)
             | Self::UpstreamTimeout => {}
         }
+    }
+}
+
+impl From<SpoolError> for Rejection {
+    fn from(error: SpoolError) -> Self {
+        Self::SpoolFull(error)
     }
 }
 
@@ -352,6 +415,10 @@ impl fmt::Display for Rejection {
         }
     }
 }
+
+/// What an answer with 401 must have (RFC 9110, 11.6.1). No scheme is registered for signatures of bodies; this one says no
+/// more than that one is wanted.
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Signature realm=\"gatepost\"");
 
 /// `Retry-After`, and the fields of draft-ietf-httpapi-ratelimit-headers-10.
 fn tell_limit(headers: &mut HeaderMap, exceeded: &Exceeded) {
@@ -383,6 +450,7 @@ fn whole_seconds(nanoseconds: u128) -> u64 {
 fn body(status: StatusCode) -> Bytes {
     Bytes::from_static(match status.as_u16() {
         400 => br#"{"message":"Bad Request"}"#,
+        401 => br#"{"message":"Unauthorized"}"#,
         403 => br#"{"message":"Forbidden"}"#,
         404 => br#"{"message":"Not Found"}"#,
         405 => br#"{"message":"Method Not Allowed"}"#,

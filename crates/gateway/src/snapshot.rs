@@ -24,6 +24,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use crate::rejection::Rejection;
 use crate::request::Facts;
 use crate::router::{Miss, Router};
+use crate::signature::Signed;
 use crate::stats::{Durations, ListenerStats, RouteStats};
 use crate::trace::{Note, Trace};
 use crate::upstream::Upstream;
@@ -157,6 +158,7 @@ pub(crate) struct Rules {
     pub(crate) from: Option<AddressRule>,
     /// The documents that must all allow.
     pub(crate) policies: Box<[Arc<PolicyDocument>]>,
+    pub(crate) signed: Option<Signed>,
 }
 
 /// Addresses that are let in, less those taken out.
@@ -332,6 +334,16 @@ impl Addresses {
 
     pub(crate) fn contain(&self, address: IpAddr) -> bool {
         self.0.iter().any(|set| set.contains(address))
+    }
+}
+
+impl Entry {
+    /// Whose signature of the body a request must carry.
+    pub(crate) fn signed(&self) -> Option<&Signed> {
+        match self {
+            Self::Open => None,
+            Self::Rules(rules) => rules.signed.as_ref(),
+        }
     }
 }
 

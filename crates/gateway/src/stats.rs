@@ -21,6 +21,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::record::{Ended, Record};
 use crate::rejection::Reason;
+use crate::spool::{Budget, Spool};
 use crate::upstream::Target;
 
 /// What a route is counted under: its API's name and its key.
@@ -43,6 +44,8 @@ pub struct Stats {
     /// The number of the snapshot in force.
     pub(crate) snapshot: AtomicU64,
     workers: Mutex<Vec<Arc<WorkerStats>>>,
+    /// Of memory and of the disk, what bodies take that wait to be verified.
+    spool: Option<[Arc<Budget>; 2]>,
     /// The targets of the model in force, which count for themselves.
     targets: Mutex<Vec<Arc<Target>>>,
 }
@@ -93,6 +96,11 @@ pub(crate) struct WorkerStats {
 const BOUNDS: [u32; 14] = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000];
 
 impl Stats {
+    /// Of a gateway that keeps bodies here.
+    pub(crate) fn with(spool: &Spool) -> Self {
+        Self { spool: Some([Arc::clone(&spool.memory), Arc::clone(&spool.disk)]), ..Self::default() }
+    }
+
     pub(crate) fn route(&self, api: &Arc<str>, key: &Arc<str>) -> Arc<RouteStats> {
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(routes.entry((Arc::clone(api), Arc::clone(key))).or_default())
@@ -202,6 +210,7 @@ impl Collector for Exposition {
         encode_durations(&mut encoder, stats)?;
         encode_listeners(&mut encoder, stats)?;
         upstreams::encode(&mut encoder, &stats.targets.lock().unwrap_or_else(PoisonError::into_inner))?;
+        encode_spool(&mut encoder, stats)?;
         encode_workers(&mut encoder, stats)?;
         encode_process(&mut encoder, stats)
     }
@@ -305,6 +314,18 @@ fn encode_listeners(encoder: &mut DescriptorEncoder<'_>, stats: &Stats) -> fmt::
     for (name, listener) in listeners.iter() {
         let count = listener.turned_away.load(Ordering::Relaxed);
         ConstCounter::new(count).encode(family.encode_family(&[("listener", &**name)])?)?;
+    }
+    Ok(())
+}
+
+fn encode_spool(encoder: &mut DescriptorEncoder<'_>, stats: &Stats) -> fmt::Result {
+    let Some([memory, disk]) = &stats.spool else { return Ok(()) };
+    let help = "What bodies take that are kept until they are verified and sent on";
+    let unit = Unit::Bytes;
+    let mut family = encoder.encode_descriptor("spool", help, Some(&unit), MetricType::Gauge)?;
+    for (place, budget) in [("memory", memory), ("disk", disk)] {
+        let taken = i64::try_from(budget.taken()).unwrap_or(i64::MAX);
+        ConstGauge::new(taken).encode(family.encode_family(&[("place", place)])?)?;
     }
     Ok(())
 }

@@ -72,6 +72,8 @@ pub(crate) enum BodyFailure {
     TooLarge,
     /// Ended early, or its chunks make no sense.
     Broken,
+    /// Was kept, and could not be read again.
+    Lost,
 }
 
 /// What is to be done about an exchange once one of its limits may be over.

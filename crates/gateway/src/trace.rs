@@ -12,6 +12,7 @@ use gatepost_net::{HopSource, Stop};
 use http::StatusCode;
 
 use crate::rejection::Malformed;
+use crate::signature::Flaw;
 use crate::snapshot::{HostMatch, Route};
 
 /// Who listens.
@@ -66,6 +67,8 @@ pub(crate) enum Note {
     Except { listed: bool },
     /// What a policy says, the one with this index among those that apply; and what comes nearest to allowing it.
     Policy { index: usize, decision: Decision, near: Option<NearMiss> },
+    /// What is wrong with the claim to a signature, as far as the head tells.
+    Signed(Option<Flaw>),
     /// The length of the body, if it was told, and the longest that is let in.
     Length { told: Option<u64>, most: u64 },
     /// How many requests are under way, and how many may be.

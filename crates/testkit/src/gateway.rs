@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gatepost_config::load_text;
 use gatepost_config::model::{AccessLog, Listener, Model};
-use gatepost_gateway::{ApplyError, Gateway, Resolver, TargetReport};
+use gatepost_gateway::{ApplyError, Budgets, Gateway, Resolver, TargetReport};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime;
@@ -33,7 +33,15 @@ impl TestGateway {
     /// # Panics
     /// The configuration has an error, or cannot be served.
     pub async fn start(text: &str) -> Self {
-        Self::start_as(text, |_| {}, Resolver::system().expect("a thread for the resolver")).await
+        Self::start_with(text, |_| {}).await
+    }
+
+    /// Starts serving the configuration in `text`, where bodies that are verified may take no more than `budgets`.
+    ///
+    /// # Panics
+    /// As of [`TestGateway::start`].
+    pub async fn start_within(text: &str, budgets: Budgets) -> Self {
+        Self::start_as(text, |_| {}, Resolver::system().expect("a thread for the resolver"), budgets).await
     }
 
     /// Starts serving the configuration in `text`, with the names of backends looked up at `server`.
@@ -42,7 +50,7 @@ impl TestGateway {
     /// As of [`TestGateway::start`].
     pub async fn start_asking(server: &NameServer, text: &str) -> Self {
         let resolver = Resolver::with_servers(vec![server.address()]).expect("a thread for the resolver");
-        Self::start_as(text, |_| {}, resolver).await
+        Self::start_as(text, |_| {}, resolver, Budgets::default()).await
     }
 
     /// Starts serving the configuration in `text` once `change` has been made to what it means.
@@ -50,14 +58,15 @@ impl TestGateway {
     /// # Panics
     /// The configuration has an error, or cannot be served.
     pub async fn start_with(text: &str, change: impl FnOnce(&mut Model)) -> Self {
-        Self::start_as(text, change, Resolver::system().expect("a thread for the resolver")).await
+        let resolver = Resolver::system().expect("a thread for the resolver");
+        Self::start_as(text, change, resolver, Budgets::default()).await
     }
 
-    async fn start_as(text: &str, change: impl FnOnce(&mut Model), resolver: Resolver) -> Self {
+    async fn start_as(text: &str, change: impl FnOnce(&mut Model), resolver: Resolver, budgets: Budgets) -> Self {
         let directory = TempDir::new().expect("a directory for the access log");
         let mut model = read(text, directory.path());
         change(&mut model);
-        let gateway = Gateway::start_with(&model, resolver).await.expect("the gateway starts");
+        let gateway = Gateway::start_within(&model, resolver, budgets).await.expect("the gateway starts");
         Self { gateway: Some(gateway), listeners: model.listeners, directory }
     }
 

@@ -12,6 +12,7 @@ use crate::model::{AddressEntry, AddressRule, AddressSet, Addresses, Entry, Poli
 use crate::reading::Reading;
 use crate::resolve::names::Known;
 use crate::resolve::route::Context;
+use crate::resolve::{Scope, signed};
 use crate::source::Span;
 use crate::text::AddressReference;
 
@@ -20,32 +21,35 @@ pub(super) fn entry(table: &RouteTable, key: Span, context: &Context<'_>, readin
     let Context { scope, api_policy, .. } = context;
     let policy = scope.policies.resolve(&table.policy, context.api_id, reading);
     check_open(table, api_policy, reading);
+    let from = addresses(table, scope, reading);
     let policies = policies(api_policy, policy);
-    let except = match &table.except {
-        Field::Given(except) => entries(&except.value, &scope.sets, reading),
-        Field::Absent => Some(Vec::new()),
+    let signed = match &table.signed {
+        Field::Given(written) => signed::signed(written, reading).map(Some),
+        Field::Absent => Some(None),
         Field::Broken => None,
     };
-    let from = match &table.from {
-        Field::Broken => return None,
-        Field::Absent => return without_from(table, key, policies, reading),
-        Field::Given(from) => from,
-    };
-    let entries = entries(&from.value, &scope.sets, reading);
-    if let Some(except) = table.except.given() {
-        check_except(from, except, reading);
+    let rules = Rules { from: from?, policies: policies?, signed: signed? };
+    let Rules { from, policies, signed } = &rules;
+    if from.is_none() && policies.is_empty() && signed.is_none() {
+        return without_rules(table, key, reading);
     }
-    let from = Some(AddressRule { from: entries?, except: except? });
-    Some(Entry::Rules(Rules { from, policies: policies?, ..Rules::default() }))
+    Some(Entry::Rules(rules))
 }
 
-/// Reports `open = true` beside what it would make void.
+/// Reports an `open = true` that lets in whom another rule keeps out.
 fn check_open(table: &RouteTable, api_policy: &Field<Arc<PolicyDocument>>, reading: &mut Reading) {
+    fn key_of<T>(field: &Field<T>) -> Option<Span> {
+        field.given().map(|given| given.key)
+    }
     let Some(open) = table.open.given().filter(|open| open.value) else { return };
-    let from = table.from.given().map(|from| (from.key, "`from`", "`from`"));
-    let policy = table.policy.given().map(|policy| (policy.key, "`policy`", "`policy`"));
-    let of_api = api_policy.given().map(|policy| (policy.key, "the `policy` of its API", "that `policy`"));
-    let Some((other, what, short)) = from.or(policy).or(of_api) else { return };
+    let others = [
+        (key_of(&table.from), "`from`", "`from`"),
+        (key_of(&table.policy), "`policy`", "`policy`"),
+        (key_of(&table.signed), "`signed`", "`signed`"),
+        (key_of(api_policy), "the `policy` of its API", "that `policy`"),
+    ];
+    let first = others.into_iter().find_map(|(key, what, short)| Some((key?, what, short)));
+    let Some((other, what, short)) = first else { return };
     let place = reading.place(other);
     let message = format!("`open = true` lets everyone in, so {what} would keep nobody out");
     let error = reading.error(open.key, message).with_related(&place, format!("{short} is here"));
@@ -67,33 +71,46 @@ fn policies(of_api: &Field<Arc<PolicyDocument>>, own: Field<Arc<PolicyDocument>>
     Some(of_api.into_iter().chain(own).collect())
 }
 
-fn without_from(
-    table: &RouteTable,
-    key: Span,
-    policies: Option<Vec<Arc<PolicyDocument>>>,
-    reading: &mut Reading,
-) -> Option<Entry> {
+/// `from` and `except`, if they are there.
+fn addresses(table: &RouteTable, scope: &Scope, reading: &mut Reading) -> Option<Option<AddressRule>> {
+    let except = match &table.except {
+        Field::Given(except) => entries(&except.value, &scope.sets, reading),
+        Field::Absent => Some(Vec::new()),
+        Field::Broken => None,
+    };
+    let from = match &table.from {
+        Field::Broken => return None,
+        Field::Absent => return check_no_except(table, reading).then_some(None),
+        Field::Given(from) => from,
+    };
+    let entries = entries(&from.value, &scope.sets, reading);
+    if let Some(except) = table.except.given() {
+        check_except(from, except, reading);
+    }
+    Some(Some(AddressRule { from: entries?, except: except? }))
+}
+
+/// Reports an `except` without a `from`; whether there is none.
+fn check_no_except(table: &RouteTable, reading: &mut Reading) -> bool {
     if let Some(except) = table.except.given() {
         let message = "`except` takes addresses out of `from`, and there is no `from`";
         let help = "`from = [\"0.0.0.0/0\", \"::/0\"]` is everyone";
         reading.report(reading.error(except.key, message).with_help(help));
-        return None;
     }
-    let policies = policies?;
+    table.except.is_absent()
+}
+
+fn without_rules(table: &RouteTable, key: Span, reading: &mut Reading) -> Option<Entry> {
     match &table.open {
-        Field::Broken => None,
-        Field::Absent | Field::Given(_) if !policies.is_empty() => {
-            Some(Entry::Rules(Rules { policies, ..Rules::default() }))
-        }
         Field::Given(open) if open.value => Some(Entry::Open),
         Field::Absent | Field::Given(_) if table.unknown.is_empty() => {
             let error = reading.error(key, "this route names nobody who may call it");
-            reading.report(
-                error.with_help("say who may call it: `from = [...]`, `policy = \"file:PATH\"` or `open = true`"),
-            );
+            let help =
+                "say who may call it: `from = [...]`, `policy = \"file:PATH\"`, `signed = {...}` or `open = true`";
+            reading.report(error.with_help(help));
             None
         }
-        Field::Absent | Field::Given(_) => None,
+        Field::Absent | Field::Given(_) | Field::Broken => None,
     }
 }
 

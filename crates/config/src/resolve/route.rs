@@ -59,7 +59,8 @@ fn places(table: &RouteTable, key: Span, reading: &Reading) -> RoutePlaces {
     fn key_of<T>(field: &Field<T>) -> Option<Span> {
         field.given().map(|given| given.key)
     }
-    let entry = key_of(&table.from).or_else(|| key_of(&table.policy)).or_else(|| key_of(&table.open));
+    let policy_or_signed = || key_of(&table.policy).or_else(|| key_of(&table.signed));
+    let entry = key_of(&table.from).or_else(policy_or_signed).or_else(|| key_of(&table.open));
     let action = key_of(&table.forward).or_else(|| key_of(&table.respond)).or_else(|| key_of(&table.redirect));
     let throttles = table.throttle.given().into_iter().flat_map(|Given { value, .. }| &value.0.items);
     RoutePlaces {

@@ -151,3 +151,35 @@ fn configurations() -> Vec<PathBuf> {
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples")
 }
+
+#[tokio::test]
+async fn signed_webhooks_lets_in_what_is_signed_and_that_once() {
+    let origin = Origin::start(Script::ok("thanks")).await;
+    let home = signed_webhooks(&origin.url());
+    let (_running, address) = home.run().await;
+    let mut client = Raw::connect(address).await;
+    // GitHub's own example: "Validating webhook deliveries".
+    let signature = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+    let hook = |signature: &str, body: &str| {
+        format!("POST /github HTTP/1.1\nhost: a\nx-hub-signature-256: sha256={signature}\ncontent-length: 13\n\n{body}")
+    };
+    assert_eq!(client.ask("POST /github HTTP/1.1\nhost: a\ncontent-length: 2\n\n{}").await.status, 401);
+    assert_eq!(client.ask(&hook(&signature.replace('7', "8"), "Hello, World!")).await.status, 401);
+    assert_eq!(client.ask(&hook(signature, "Hello, World?")).await.status, 401);
+    assert_eq!(origin.accepted(), 0);
+    assert_eq!(client.ask(&hook(signature, "Hello, World!")).await.text(), "thanks");
+    assert_eq!(client.ask(&hook(signature, "Hello, World!")).await.status, 401);
+    assert_eq!(origin.count(), 1);
+}
+
+/// The example in a directory of its own, on a free port and before this backend.
+fn signed_webhooks(backend: &str) -> Home {
+    let example = examples().join("signed-webhooks");
+    let text = fs::read_to_string(example.join("gatepost.toml")).unwrap();
+    let text = text.replace("127.0.0.1:8080", "127.0.0.1:0").replace("http://127.0.0.1:9000", backend);
+    let home = Home::new(&(text + "\n[server]\nadmin = \"off\"\n"));
+    for secret in ["github.secret", "payments.secret", "shop.secret"] {
+        home.write(secret, &fs::read_to_string(example.join(secret)).unwrap());
+    }
+    home
+}

@@ -20,6 +20,7 @@ mod reload_edges;
 mod reload_load;
 mod reload_streams;
 mod run;
+mod signed;
 mod tls;
 mod why;
 mod why_agrees;

@@ -39,33 +39,24 @@ const WORDING: Wording = Wording::Older;
 impl Words {
     /// Of what was decided about a request whose head is at hand. `max_body` is what its body may have, in bytes.
     pub(super) fn of_decision(rejection: &Rejection, api: &ApiNames, facts: &Facts<'_>, max_body: u64) -> Self {
-        match rejection {
-            Rejection::PolicyDenied(denial) => Self::denied(denial, &RequestArn::of(facts, api).masked(), WORDING),
-            Rejection::NoRoute | Rejection::MethodNotAllowed { .. } => match authorization::complaint(facts.headers) {
-                Some(complaint) => Self::refused("IncompleteSignatureException", complaint),
-                None => Self::of(rejection, max_body),
-            },
-            Rejection::Malformed(_)
-            | Rejection::ListenerGone
-            | Rejection::Misdirected
-            | Rejection::AddressNotListed
-            | Rejection::ArnTooLong
-            | Rejection::BodyTooLarge
-            | Rejection::Busy
-            | Rejection::Throttled(_)
-            | Rejection::BodyStalled
-            | Rejection::BodyBroken
-            | Rejection::Dial(_)
-            | Rejection::BadUpstream(_)
-            | Rejection::UpstreamTimeout => Self::of(rejection, max_body),
+        if let Rejection::PolicyDenied(denial) = rejection {
+            return Self::denied(denial, &RequestArn::of(facts, api).masked(), WORDING);
         }
+        if let Rejection::NoRoute | Rejection::MethodNotAllowed { .. } = rejection
+            && let Some(complaint) = authorization::complaint(facts.headers)
+        {
+            return Self::refused("IncompleteSignatureException", complaint);
+        }
+        Self::of(rejection, max_body)
     }
 
     /// Of what has nothing to do with the head.
     pub(super) fn of(rejection: &Rejection, max_body: u64) -> Self {
         match rejection {
             // As for a private API that is called from elsewhere, and what a web ACL blocks.
-            Rejection::AddressNotListed => Self::refused("ForbiddenException", "Forbidden"),
+            Rejection::AddressNotListed | Rejection::SignedNotListed => {
+                Self::refused("ForbiddenException", "Forbidden")
+            }
             // An unknown method is an unknown route: there is no 405.
             Rejection::NoRoute | Rejection::MethodNotAllowed { .. } => {
                 Self::refused("MissingAuthenticationTokenException", "Missing Authentication Token")
@@ -91,7 +82,10 @@ impl Words {
             Rejection::BadUpstream(BadUpstream::Http(error)) if !error.is_parse() => Self::unreachable(),
             Rejection::BadUpstream(_) => Self::bad_answer(),
             // Ours, all of these.
-            Rejection::Busy | Rejection::ListenerGone => {
+            Rejection::Unsigned | Rejection::BadSignature(_) | Rejection::Replayed => {
+                Self::before(rejection.status(), "UnauthorizedException", "Unauthorized")
+            }
+            Rejection::Busy | Rejection::ListenerGone | Rejection::SpoolFull(_) | Rejection::DeliveriesFull => {
                 Self::before(rejection.status(), "ServiceUnavailableException", "Service Unavailable")
             }
             Rejection::BodyStalled => Self::before(rejection.status(), "RequestTimeoutException", "Request Timeout"),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use gatepost_config::Place;
-use gatepost_config::model::{self, Action, Addresses, ForwardedHeader, Model, Rate, ThrottleBy};
+use gatepost_config::model::{self, Action, Addresses, ForwardedHeader, Model, Rate, Scheme, ThrottleBy};
+use gatepost_config::{Place, Secret};
 use gatepost_iam::{Decision, NearMiss, Unmet};
 use gatepost_net::{HopSource, Stop};
 use http::{HeaderMap, StatusCode};
@@ -17,6 +17,7 @@ use crate::compile::host_text;
 use crate::decision::Outcome;
 use crate::explain::{Check, ExplainError, Explanation, Refusal, Rule, Step, Verdict};
 use crate::rejection::Reason;
+use crate::signature::Flaw;
 use crate::snapshot::{HostMatch, Route};
 use crate::trace::Note;
 
@@ -54,6 +55,9 @@ impl<'m> Teller<'m> {
             Ok(Outcome::Admitted(permit)) => {
                 steps.push(action(self.written(permit.route())?.route));
                 Verdict::Admitted
+            }
+            Ok(Outcome::Candidate(_)) => {
+                return Err(ExplainError::contradiction("a body was neither verified nor taken to be good"));
             }
             // Its step says so already.
             Ok(Outcome::ToHttps(_)) => Verdict::Admitted,
@@ -102,6 +106,7 @@ impl<'m> Teller<'m> {
             Note::From { listed } => self.from(written()?, listed)?,
             Note::Except { listed } => self.except(written()?, listed)?,
             Note::Policy { index, decision, near } => written()?.policy(index, decision, near.as_ref())?,
+            Note::Signed(flaw) => written()?.signed(flaw)?,
             Note::Length { told, most } => written()?.max_body(told, most),
             Note::Parallel { under_way, cap } => written()?.parallel(under_way, cap),
             Note::Bucket { by, index, left } => written()?.bucket(by, index, left)?,
@@ -165,7 +170,12 @@ impl<'m> Teller<'m> {
             Step::pass(Check::From, format!("lists {}: {}", self.client, names(&rules))).by(rules)
         } else {
             let rule = Rule::new("from", &written.route.places.entry);
-            Step::refuse(Check::From, format!("no entry lists {}", self.client)).by(vec![rule])
+            let mut text = format!("no entry lists {}", self.client);
+            if written.rule_of_signatures().is_ok() {
+                text += "; now and then a request like this has its signature looked at: if it is good, the reason is \
+                         signed_but_not_listed, and the list may be out of date";
+            }
+            Step::refuse(Check::From, text).by(vec![rule])
         })
     }
 
@@ -216,6 +226,23 @@ impl Written<'_> {
         let text = format!("{file}: {name} {does}");
         let rule = Rule::new(name, document.statements.get(index).ok_or_else(missing)?);
         Ok(Step { passed, ..Step::pass(Check::Policy, text).by(vec![rule]) })
+    }
+
+    fn rule_of_signatures(&self) -> Result<&model::Signed, ExplainError> {
+        let signed = self.route.entry.rules().and_then(|rules| rules.signed.as_deref());
+        signed.ok_or_else(|| ExplainError::contradiction("a route without `signed` was asked for its secrets"))
+    }
+
+    /// Of the secrets only where they are.
+    fn signed(&self, flaw: Option<Flaw>) -> Result<Step, ExplainError> {
+        let signed = self.rule_of_signatures()?;
+        let sources: Vec<&str> = signed.secrets.iter().map(Secret::source).collect();
+        let asked = format!("{}, with {}", scheme_text(&signed.scheme), sources.join(" or "));
+        let step = match flaw {
+            None => Step::pass(Check::Signed, format!("{asked}: taken to be good, the body decides")),
+            Some(flaw) => Step::refuse(Check::Signed, format!("{asked}: {flaw}")),
+        };
+        Ok(step.by(vec![Rule::new("signed", &signed.place)]))
     }
 
     fn max_body(&self, told: Option<u64>, most: u64) -> Step {
@@ -291,6 +318,17 @@ fn agree(listed: bool, listing: &[Rule], key: &str) -> Result<(), ExplainError> 
         return Err(ExplainError::contradiction(format!("what `{key}` says and what was decided by it differ")));
     }
     Ok(())
+}
+
+/// As the key of `signed` has it, and where the signature is.
+fn scheme_text(scheme: &Scheme) -> String {
+    match scheme {
+        Scheme::Github => "github (x-hub-signature-256)".to_owned(),
+        Scheme::Stripe => "stripe (stripe-signature)".to_owned(),
+        Scheme::Slack => "slack (x-slack-signature)".to_owned(),
+        Scheme::StandardWebhooks => "standard-webhooks (webhook-signature)".to_owned(),
+        Scheme::HmacSha256 { header, .. } => format!("hmac-sha256 ({header})"),
+    }
 }
 
 /// What the connection says to what is no HTTP.

@@ -28,6 +28,7 @@ mod retries;
 mod routing;
 mod security;
 mod setup;
+mod signed;
 mod streaming;
 mod throttles;
 mod tls;
