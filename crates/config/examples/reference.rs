@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 /// The tables, in the order in which a reader meets them: the heading, the schema's name, and how one is written.
-const TABLES: [(&str, &str, &str); 22] = [
+const TABLES: [(&str, &str, &str); 24] = [
     ("The file", "", "gatepost.toml"),
     ("Server", "ServerTable", "[server]"),
     ("Log", "LogTable", "[log]"),
@@ -21,6 +21,8 @@ const TABLES: [(&str, &str, &str); 22] = [
     ("APIs", "ApiTable", "[api.NAME]"),
     ("Throttles of an API", "ApiThrottleTable", "throttle = { … }"),
     ("Routes", "RouteTable", "[route.\"METHOD /path\"]"),
+    ("Signatures", "SignedTable", "signed = { … }"),
+    ("Signatures in any header", "HmacSha256Table", "hmac-sha256 = { … }"),
     ("Throttles of a route", "ThrottleTable", "throttle = { … }"),
     ("Forward", "ForwardTable", "forward = { … }"),
     ("Headers to a backend", "ForwardHeadersTable", "headers = { … }"),

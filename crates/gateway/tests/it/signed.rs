@@ -33,9 +33,9 @@ const STANDARD_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 impl Secrets {
     fn new() -> Self {
-        let directory = TempDir::new().unwrap();
+        let directory = TempDir::new().expect("a directory for secrets");
         for (name, secret) in [("secret", SECRET), ("next", NEXT), ("standard", STANDARD_SECRET)] {
-            std::fs::write(directory.path().join(name), secret).unwrap();
+            std::fs::write(directory.path().join(name), secret).expect("a secret that is written");
         }
         Self(directory)
     }
@@ -72,13 +72,13 @@ fn hmac(secret: &[u8], parts: &[&[u8]]) -> Vec<u8> {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").unwrap();
+        write!(text, "{byte:02x}").expect("text");
         text
     })
 }
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("a time since 1970").as_secs()
 }
 
 type Fields = Vec<(&'static str, String)>;
@@ -99,7 +99,7 @@ fn by_slack(secret: &str, time: u64, body: &[u8]) -> Fields {
 }
 
 fn by_standard(id: &str, time: u64, body: &[u8]) -> Fields {
-    let key = STANDARD.decode(STANDARD_SECRET.strip_prefix("whsec_").unwrap()).unwrap();
+    let key = STANDARD.decode(&STANDARD_SECRET["whsec_".len()..]).expect("base64");
     let signature = STANDARD.encode(hmac(&key, &[format!("{id}.{time}.").as_bytes(), body]));
     vec![
         ("webhook-id", id.to_owned()),
@@ -129,19 +129,20 @@ async fn send(gateway: &TestGateway, request: Vec<u8>) -> Response {
 
 /// Sends it by HTTP/2 on a connection of its own: the status, and the body of the answer.
 async fn send_http2(gateway: &TestGateway, fields: &Fields, body: &[u8]) -> (u16, Vec<u8>) {
-    let stream = TcpStream::connect(gateway.address()).await.unwrap();
-    let (mut sender, driver) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    let stream = TcpStream::connect(gateway.address()).await.expect("somebody listens");
+    let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+    let (mut sender, driver) = handshake.expect("somebody speaks HTTP/2");
     tokio::spawn(driver);
     let mut request = http::Request::builder().method("POST").uri("http://gateway.test/hook");
     for (name, value) in fields {
         request = request.header(*name, value);
     }
-    let request = request.body(Full::new(bytes::Bytes::copy_from_slice(body))).unwrap();
-    let response = sender.send_request(request).await.unwrap();
+    let request = request.body(Full::new(bytes::Bytes::copy_from_slice(body))).expect("a request");
+    let response = sender.send_request(request).await.expect("an answer");
     let status = response.status().as_u16();
     let (mut body, mut bytes) = (response.into_body(), Vec::new());
     while let Some(frame) = body.frame().await {
-        bytes.extend(frame.unwrap().into_data().unwrap());
+        bytes.extend(frame.expect("a whole body").into_data().expect("no trailers"));
     }
     (status, bytes)
 }

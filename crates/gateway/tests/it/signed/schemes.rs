@@ -87,6 +87,9 @@ async fn a_client_that_waits_to_be_asked_is_asked_for_a_body_that_may_be_good() 
     assert_eq!(origin.last().body, BODY);
 }
 
+/// Signs a body.
+type Signer<'s> = &'s dyn Fn(&[u8]) -> Fields;
+
 #[tokio::test]
 async fn every_scheme_lets_in_what_it_signed_and_nothing_else() {
     let hmac_of = |body: &[u8]| -> Fields {
@@ -94,7 +97,7 @@ async fn every_scheme_lets_in_what_it_signed_and_nothing_else() {
     };
     let hmac_entry = "signed.hmac-sha256 = { secret = $secret, header = \"X-Shop-Signature\", format = \"base64\", \
                       prefix = \"v1:\" }";
-    let cases: [(&str, &dyn Fn(&[u8]) -> Fields); 5] = [
+    let cases: [(&str, Signer<'_>); 5] = [
         (GITHUB, &|body| by_github(SECRET, body)),
         ("signed = { stripe = $secret }", &|body| by_stripe(SECRET, now(), body)),
         ("signed = { slack = $secret }", &|body| by_slack(SECRET, now(), body)),
