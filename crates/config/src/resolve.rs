@@ -22,11 +22,12 @@ mod upstream;
 
 use std::sync::Arc;
 
+use self::addresses::Sets;
 use self::listener::Role;
 use self::names::{Known, Namespace};
 use crate::decode::Field;
 use crate::file::{AddressesTable, ApiTable, DomainTable, File, LogTable, RouteTable, ServerTable, UpstreamTable};
-use crate::model::{AddressSet, Model, Upstream};
+use crate::model::{Model, Upstream};
 use crate::reading::Reading;
 use crate::text::{DomainName, Name, RouteKey};
 use crate::value::Listen;
@@ -52,7 +53,7 @@ pub(crate) fn resolve(files: Vec<File>, reading: &mut Reading) -> Option<Model> 
 /// What routes refer to by name.
 struct Scope {
     listeners: Known<Role>,
-    sets: Known<Arc<AddressSet>>,
+    sets: Sets,
     upstreams: Known<Arc<Upstream>>,
 }
 

@@ -4,6 +4,7 @@
 mod address;
 mod codes;
 mod duration;
+mod feed;
 mod header;
 mod host;
 mod name;
@@ -21,6 +22,7 @@ use toml::de::DeValue;
 pub(crate) use self::address::{AddressReference, ClientAddress, ListenAddress, Network};
 pub(crate) use self::codes::Codes;
 pub(crate) use self::duration::{Duration, NonZeroDuration, Timeout};
+pub(crate) use self::feed::{FeedUrl, Pointer};
 pub(crate) use self::header::{FieldName, FieldValue};
 pub(crate) use self::host::{BackendHost, DomainName, Host};
 pub(crate) use self::name::{Label, Name};
@@ -127,6 +129,7 @@ text_schemas!(
     Destination,
     DomainName,
     Duration,
+    FeedUrl,
     FieldName,
     FieldValue,
     FilePath,
@@ -139,6 +142,7 @@ text_schemas!(
     Name,
     Network,
     NonZeroDuration,
+    Pointer,
     ProbePath,
     Rate,
     RequestPath,

@@ -82,11 +82,11 @@ impl<K: Key> Ranges<K> {
     /// Where the sixteen neighbours begin among which the range of `key` is, if there is one.
     #[inline]
     fn descend(&self, key: K) -> Option<usize> {
-        let down = |place, rung: &Box<[K]>| {
+        let down = |place, rung: &[K]| {
             let begun = count(rung, place, |start| start <= key);
             Some((place + begun.checked_sub(1)?) * STEP)
         };
-        self.ladder.iter().rev().try_fold(0, down)
+        self.ladder.iter().rev().map(AsRef::as_ref).try_fold(0, down)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
