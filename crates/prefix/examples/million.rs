@@ -1,6 +1,7 @@
 //! What a million networks cost: `cargo run --release -p gatepost-prefix --example million`.
 
 #![expect(clippy::print_stdout, reason = "a measurement is to be read")]
+#![expect(clippy::disallowed_types, reason = "it measures real time, and has no runtime")]
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

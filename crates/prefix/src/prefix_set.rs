@@ -9,7 +9,7 @@ use crate::ranges::Ranges;
 ///
 /// Held as what they cover, overlapping and neighbouring networks merged: 8 bytes a network for IPv4, 32 for IPv6, and
 /// a fifteenth of it to find one's way. IPv4-mapped IPv6 addresses are looked up as the IPv4 addresses they stand for.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct PrefixSet {
     four: Ranges<u32>,
     six: Ranges<u128>,

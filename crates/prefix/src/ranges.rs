@@ -23,7 +23,7 @@ impl Key for u128 {
 }
 
 /// Ranges, both ends included. No two touch.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Ranges<K> {
     starts: Box<[K]>,
     ends: Box<[K]>,
