@@ -10,7 +10,7 @@ use gatepost_meter::{ClientLevel, ClientTable, Exceeded, Slot, take_all};
 use crate::clock::Clock;
 use crate::rejection::Rejection;
 use crate::request::Facts;
-use crate::snapshot::{AddressRule, Entry, Parallel, Route};
+use crate::snapshot::{AddressRule, Entry, Listing, Parallel, Route};
 use crate::trace::{Note, Trace};
 
 /// Proof that a request was admitted. Only [`admit`] makes one, and no integration runs without it.
@@ -64,19 +64,23 @@ pub(crate) fn admit(
 
 fn enter(client: IpAddr, rule: &AddressRule, trace: &mut impl Trace) -> Result<(), Rejection> {
     let AddressRule { from, except } = rule;
-    let listed = from.contain(client);
-    trace.note(|| Note::From { listed });
-    if !listed {
-        return Err(Rejection::AddressNotListed);
+    let listing = from.list(client);
+    trace.note(|| Note::From { listed: listing.known() });
+    match listing {
+        Listing::Listed => {}
+        Listing::NotListed => return Err(Rejection::AddressNotListed),
+        Listing::Unknown(set) => return Err(Rejection::AddressesUnknown { set: Arc::clone(set.name()) }),
     }
-    if !except.is_empty() {
-        let listed = except.contain(client);
-        trace.note(|| Note::Except { listed });
-        if listed {
-            return Err(Rejection::AddressNotListed);
-        }
+    if except.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let listing = except.list(client);
+    trace.note(|| Note::Except { listed: listing.known() });
+    match listing {
+        Listing::Listed => Err(Rejection::AddressNotListed),
+        Listing::NotListed => Ok(()),
+        Listing::Unknown(set) => Err(Rejection::AddressesUnknown { set: Arc::clone(set.name()) }),
+    }
 }
 
 /// What a client may do to a route even with requests that are refused: so this is all that a refused one costs. None

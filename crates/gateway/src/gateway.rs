@@ -11,14 +11,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use gatepost_config::model::{AccessLog, Listener, Model};
-use gatepost_net::tls::{Tickets, TlsError};
+use gatepost_net::tls::{Alpn, ClientTls, Tickets, TlsError};
 use gatepost_net::{BindError, Resolver, bind, ensure_free};
+use gatepost_ranges::{Feeds, Refreshers, Wanted};
 use thiserror::Error;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use crate::access_log::{LogWriter, Sink};
+use crate::address_sets::AddressSetReport;
 use crate::certificates::server_tls;
 use crate::clock::Clock;
 use crate::compile::Lasting;
@@ -36,6 +38,7 @@ pub struct Gateway {
     tickets: Tickets,
     workers: Vec<WorkerHandle>,
     probers: Probers,
+    refreshers: Refreshers,
     /// The addresses listened on, and the address that the kernel made of each.
     listening: HashMap<ListenKey, SocketAddr>,
     access_log: AccessLog,
@@ -105,6 +108,15 @@ impl Gateway {
     /// # Errors
     /// As of [`Gateway::start`].
     pub async fn start_with(model: &Model, resolver: Resolver) -> Result<Self, ApplyError> {
+        Self::start_believing(model, resolver, ClientTls::new(None, Alpn::Http1)?).await
+    }
+
+    /// Starts serving `model`, with names looked up by `resolver`, and those who publish address sets proven by
+    /// `publishers` instead of by the public authorities.
+    ///
+    /// # Errors
+    /// As of [`Gateway::start`].
+    pub async fn start_believing(model: &Model, resolver: Resolver, publishers: ClientTls) -> Result<Self, ApplyError> {
         let stats = Arc::new(Stats::default());
         let clock = Clock::start();
         let sink = open_log(&model.log.access)?;
@@ -116,10 +128,13 @@ impl Gateway {
         let count = worker_count(model);
         let sockets = bind_all(model, &HashMap::new(), count)?;
 
+        lasting.feeds = open_feeds(Feeds::new(&model.server.state).wanted(model)).await?;
         let first = Arc::new(Snapshot::compile(model, tls.as_ref(), &mut lasting, &stats, clock.now()));
         stats.snapshot.store(first.number, Ordering::Relaxed);
         let mut probers = Probers::new(resolver.clone());
         probers.follow(lasting.checks());
+        let mut refreshers = Refreshers::new(resolver.clone(), publishers);
+        refreshers.follow(lasting.feeds.iter());
         let shared = Arc::new(Shared {
             snapshot: Arc::new(ArcSwap::new(first)),
             stats,
@@ -141,6 +156,7 @@ impl Gateway {
             tickets,
             workers,
             probers,
+            refreshers,
             listening: HashMap::new(),
             access_log: model.log.access.clone(),
             log,
@@ -161,12 +177,14 @@ impl Gateway {
         self.lasting.prepare(model).inspect_err(|_| self.refused())?;
 
         let tls = server_tls(model, &self.tickets).inspect_err(|_| self.refused())?;
+        self.lasting.feeds = open_feeds(self.lasting.feeds.wanted(model)).await.inspect_err(|_| self.refused())?;
         let Shared { stats, clock, .. } = &*self.shared;
         let next = Arc::new(Snapshot::compile(model, tls.as_ref(), &mut self.lasting, stats, clock.now()));
         stats.snapshot.store(next.number, Ordering::Relaxed);
         stats.reloads_applied.fetch_add(1, Ordering::Relaxed);
         // Before a request meets them: a target that is to be probed is not fit until it was.
         self.probers.follow(self.lasting.checks());
+        self.refreshers.follow(self.lasting.feeds.iter());
         self.log.switch(sink);
         self.access_log = model.log.access.clone();
 
@@ -202,6 +220,21 @@ impl Gateway {
     /// The targets of all upstreams as they are now, in no order.
     pub fn targets(&self) -> impl Iterator<Item = TargetReport> {
         self.lasting.targets().map(|target| target.report())
+    }
+
+    /// The address sets that it judges by, in the order of their names: those that are named, and the built-in ones.
+    #[must_use]
+    pub fn address_sets(&self) -> Vec<AddressSetReport> {
+        let fixed = self.lasting.fixed_sets.iter().map(|(name, set)| AddressSetReport::of_fixed(name, set));
+        let fetched = self.lasting.feeds.iter().map(|set| AddressSetReport::of_fetched(set.report()));
+        let mut reports: Vec<_> = fixed.chain(fetched).collect();
+        reports.sort_by(|one, other| one.name.cmp(&other.name));
+        reports
+    }
+
+    /// Asks for the lists of all address sets that are fetched, now.
+    pub fn refresh_address_sets(&self) {
+        self.refreshers.refresh();
     }
 
     /// What it counts.
@@ -333,6 +366,12 @@ fn bind_for(key: ListenKey, workers: usize) -> Result<Bound, BindError> {
     let rest = (1..workers).map(|_| bind(address));
     let listeners = std::iter::once(Ok(first)).chain(rest).collect::<Result<Vec<_>, _>>()?;
     Ok(Bound { key, address, listeners })
+}
+
+/// Reads the copies of address sets off this thread: a long list must not keep a probe waiting.
+async fn open_feeds(wanted: Wanted) -> Result<Feeds, ApplyError> {
+    let opening = tokio::task::spawn_blocking(move || wanted.open());
+    opening.await.map_err(|panicked| ApplyError::Thread(io::Error::other(panicked)))
 }
 
 fn open_log(log: &AccessLog) -> Result<Sink, ApplyError> {

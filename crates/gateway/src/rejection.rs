@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use gatepost_config::path::PathError;
@@ -31,6 +32,11 @@ pub(crate) enum Rejection {
     },
     /// `from` does not list the client's address, or `except` takes it out.
     AddressNotListed,
+    /// Whether `from`, `except` or `behind` lists the address depends on an address set that has no good copy yet.
+    AddressesUnknown {
+        /// Its name.
+        set: Arc<str>,
+    },
     /// The body is longer than `max_body`.
     BodyTooLarge,
     /// As many requests as `parallel` permits are under way.
@@ -97,6 +103,11 @@ pub(crate) fn with_causes(error: &hyper::Error) -> String {
     text
 }
 
+/// What is said of an address set without a good copy.
+pub(crate) fn never_loaded(set: &str) -> String {
+    format!("the address set {set} was never loaded")
+}
+
 /// The stable name of a reason, for logs and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
@@ -123,6 +134,8 @@ pub enum Reason {
     MethodNotAllowed,
     /// Not served: the client's address is not listed.
     AddressNotListed,
+    /// Not served: an address set that decides has no good copy yet.
+    AddressesUnknown,
     /// Not served: the body is too long.
     BodyTooLarge,
     /// Not served: `parallel` is used up.
@@ -145,7 +158,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of their discriminants.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Malformed,
         Self::HeadersTooLarge,
         Self::HeaderTimeout,
@@ -157,6 +170,7 @@ impl Reason {
         Self::NoRoute,
         Self::MethodNotAllowed,
         Self::AddressNotListed,
+        Self::AddressesUnknown,
         Self::BodyTooLarge,
         Self::Busy,
         Self::Throttled,
@@ -183,6 +197,7 @@ impl Reason {
             Self::NoRoute => "no_route",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::AddressNotListed => "address_not_listed",
+            Self::AddressesUnknown => "addresses_unknown",
             Self::BodyTooLarge => "body_too_large",
             Self::Busy => "busy",
             Self::Throttled => "throttled",
@@ -207,6 +222,7 @@ impl Rejection {
             Self::NoRoute => Reason::NoRoute,
             Self::MethodNotAllowed { .. } => Reason::MethodNotAllowed,
             Self::AddressNotListed => Reason::AddressNotListed,
+            Self::AddressesUnknown { .. } => Reason::AddressesUnknown,
             Self::BodyTooLarge => Reason::BodyTooLarge,
             Self::Busy => Reason::Busy,
             Self::Throttled(_) => Reason::Throttled,
@@ -232,7 +248,7 @@ impl Rejection {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Dial(_) | Self::BadUpstream(_) => StatusCode::BAD_GATEWAY,
-            Self::ListenerGone | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ListenerGone | Self::AddressesUnknown { .. } | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -249,6 +265,7 @@ impl Rejection {
             Self::Malformed(malformed) => Some(malformed.to_string()),
             Self::Dial(error) => Some(error.to_string()),
             Self::BadUpstream(what) => Some(what.to_string()),
+            Self::AddressesUnknown { set } => Some(never_loaded(set)),
             Self::ListenerGone
             | Self::Misdirected
             | Self::NoRoute
@@ -281,6 +298,7 @@ impl Rejection {
             | Self::Misdirected
             | Self::NoRoute
             | Self::AddressNotListed
+            | Self::AddressesUnknown { .. }
             | Self::BodyTooLarge
             | Self::BodyStalled
             | Self::BodyBroken

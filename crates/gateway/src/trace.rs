@@ -59,10 +59,12 @@ pub(crate) enum Note {
     NoMethod(Vec<Arc<Route>>),
     /// Everyone may enter.
     Open,
-    /// Whether `from` lists the client.
-    From { listed: bool },
-    /// Whether `except` lists it too.
-    Except { listed: bool },
+    /// Whether `from` lists the client; absent: nobody knows, for the lack of a set.
+    From { listed: Option<bool> },
+    /// Whether `except` lists it too; absent: nobody knows.
+    Except { listed: Option<bool> },
+    /// Nobody knows whether the last sender is believed, for the lack of this set.
+    SenderUnknown { set: Arc<str> },
     /// The length of the body, if it was told, and the longest that is let in.
     Length { told: Option<u64>, most: u64 },
     /// How many requests are under way, and how many may be.

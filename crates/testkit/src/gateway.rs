@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use gatepost_config::load_text;
 use gatepost_config::model::{AccessLog, Listener, Model};
-use gatepost_gateway::{ApplyError, Gateway, Resolver, TargetReport};
+use gatepost_gateway::{AddressSetReport, ApplyError, Gateway, Resolver, SetReport, TargetReport};
+use gatepost_net::tls::{Alpn, ClientTls};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime;
 use tokio::time::{Instant, sleep};
 
+use crate::authority::Authority;
 use crate::name_server::NameServer;
 
 /// A whole gateway, started from the text of a configuration. Its access log goes to a file of its own.
@@ -53,11 +55,31 @@ impl TestGateway {
         Self::start_as(text, change, Resolver::system().expect("a thread for the resolver")).await
     }
 
+    /// Starts serving the configuration in `text`; who publishes address sets is believed if `authority` has vouched
+    /// for it.
+    ///
+    /// # Panics
+    /// The configuration has an error, or cannot be served.
+    pub async fn start_believing(authority: &Authority, text: &str) -> Self {
+        let resolver = Resolver::system().expect("a thread for the resolver");
+        Self::start_in_full(text, |_| {}, resolver, Some(authority.root_pem().as_bytes())).await
+    }
+
     async fn start_as(text: &str, change: impl FnOnce(&mut Model), resolver: Resolver) -> Self {
+        Self::start_in_full(text, change, resolver, None).await
+    }
+
+    async fn start_in_full(
+        text: &str,
+        change: impl FnOnce(&mut Model),
+        resolver: Resolver,
+        publishers: Option<&[u8]>,
+    ) -> Self {
         let directory = TempDir::new().expect("a directory for the access log");
         let mut model = read(text, directory.path());
         change(&mut model);
-        let gateway = Gateway::start_with(&model, resolver).await.expect("the gateway starts");
+        let publishers = ClientTls::new(publishers, Alpn::Http1).expect("authorities");
+        let gateway = Gateway::start_believing(&model, resolver, publishers).await.expect("the gateway starts");
         Self { gateway: Some(gateway), listeners: model.listeners, directory }
     }
 
@@ -145,6 +167,33 @@ impl TestGateway {
     pub fn target(&self, address: SocketAddr) -> TargetReport {
         let at_it = |report: &TargetReport| report.target.ends_with(&format!("//{address}"));
         self.gateway().targets().find(at_it).unwrap_or_else(|| panic!("no target at {address}"))
+    }
+
+    /// What is known of its address sets.
+    #[must_use]
+    pub fn address_sets(&self) -> Vec<AddressSetReport> {
+        self.gateway().address_sets()
+    }
+
+    /// What is known of an address set that is fetched.
+    ///
+    /// # Panics
+    /// There is no such set.
+    #[must_use]
+    pub fn address_set(&self, name: &str) -> SetReport {
+        let found = self.address_sets().into_iter().find(|set| *set.name == *name);
+        found.and_then(|set| set.fetched).unwrap_or_else(|| panic!("no set {name} is fetched"))
+    }
+
+    /// The directory of its state.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.directory.path().join("gatepost-state")
+    }
+
+    /// Has the lists of all address sets asked for, now.
+    pub fn refresh_address_sets(&self) {
+        self.gateway().refresh_address_sets();
     }
 
     /// The lines of the access log so far.
