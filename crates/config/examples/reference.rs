@@ -96,6 +96,7 @@ fn kind(property: &Value, definitions: &Value) -> String {
         Some("boolean") => "`true` or `false`".to_owned(),
         Some("string") => "text".to_owned(),
         Some("integer") => whole_number(property),
+        Some("number") => number(property),
         Some("object") => "a table".to_owned(),
         _ => one_of(property, definitions),
     }
@@ -111,6 +112,13 @@ fn whole_number(property: &Value) -> String {
     match (property["minimum"].as_u64(), property["maximum"].as_u64()) {
         (Some(least), Some(most)) => format!("{least} to {most}"),
         _ => "a whole number".to_owned(),
+    }
+}
+
+fn number(property: &Value) -> String {
+    match (property["minimum"].as_f64(), property["maximum"].as_f64()) {
+        (Some(least), Some(most)) => format!("{least} to {most}"),
+        _ => "a number".to_owned(),
     }
 }
 

@@ -9,13 +9,13 @@ use crate::choice::{
 use crate::collections::{List, Named, OneOrMany};
 use crate::decode::table;
 use crate::number::{
-    AnswerStatus, Burst, Connections, Failures, HeaderCount, Parallel, Probes, Retries, Streams, Workers,
+    AnswerStatus, Burst, Connections, Factor, Failures, HeaderCount, Parallel, Probes, Retries, Share, Streams, Workers,
 };
 use crate::text::{
     AccessLog, Account, AddressReference, Admin, BackendHost, BackendPath, BasePath, ClientAddress, Codes, Destination,
-    DomainName, Duration, EndpointName, FieldName, FieldValue, FilePath, FileReference, Glob, Host, Label,
-    ListenAddress, Location, Method, Name, Network, NonZeroDuration, ProbePath, Rate, Region, RequestPath, RouteKey,
-    SecretReference, Size, Target, Timeout,
+    DomainName, Duration, EndpointName, FeedUrl, FieldName, FieldValue, FilePath, FileReference, Glob, Host, Label,
+    ListenAddress, Location, Method, Name, Network, NonZeroDuration, Pointer, ProbePath, Rate, Region, RequestPath,
+    RouteKey, SecretReference, Size, Target, Timeout,
 };
 use crate::value::{Eject, Expectation, HmacSha256, Json, Listen, ListenerRedirect, RedirectStatus, Signed};
 
@@ -109,7 +109,7 @@ table! {
         tls: bool,
 
         /// The load balancers and proxies that are believed about the client's address: addresses,
-        /// CIDRs, and names of address sets. They must not cover the whole internet: whoever is
+        /// CIDRs, names of address sets, and built-in sets such as `"@cloudflare"`. They must not cover the whole internet: whoever is
         /// believed can claim any address. Default: nobody is believed, and the client is whoever
         /// connected.
         behind: List<AddressReference>,
@@ -273,8 +273,9 @@ table! {
 table! {
     /// A route: who may enter, and what happens then.
     RouteTable in "in a route" {
-        /// The client addresses that may enter: addresses, CIDRs, and names of address sets. This,
-        /// `policy`, `signed` or `open` must be there, unless the API has a `policy`.
+        /// The client addresses that may enter: addresses, CIDRs, names of address sets, and built-in
+        /// sets such as `"@github/hooks"`. This, `policy`, `signed` or `open` must be there, unless the
+        /// API has a `policy`.
         from: List<AddressReference>,
 
         /// Client addresses that may not enter although `from` has them.
@@ -473,13 +474,40 @@ table! {
 }
 
 table! {
-    /// A set of addresses. Exactly one of its keys says what it holds.
+    /// A set of addresses. Exactly one of `list`, `file` and `url` says what it holds; the other keys
+    /// are for `url`.
     AddressesTable in "in an address set" {
         /// Addresses and CIDRs: `["203.0.113.0/24", "2001:db8::/48"]`.
         list: List<Network>,
 
         /// A file with one address or CIDR a line; `#` begins a comment. Relative to this file.
         file: FilePath,
+
+        /// A list that somebody publishes, `http://` or `https://`. It is fetched at the start and then
+        /// again and again; the last good copy is kept in the `state` directory. Until there is one,
+        /// routes that need it answer 503. A host name may stand only for addresses of the public
+        /// internet; the certificate of an `https` host must be from a public authority.
+        url: FeedUrl,
+
+        /// What of a JSON document counts: a JSON pointer (RFC 6901) to an array of addresses and
+        /// CIDRs, `"/hooks"`, or a list of several. Default: the document is text, one address or CIDR
+        /// a line, and `#` begins a comment.
+        pick: OneOrMany<Pointer>,
+
+        /// How often the list is asked for, `"10s"` to `"30d"`. Default `"1h"`.
+        every: NonZeroDuration,
+
+        /// A copy that was not confirmed for longer than this is stale: it still counts, and an alarm
+        /// says so. At least `every`. Default `"7d"`.
+        max_age: NonZeroDuration,
+
+        /// The share of the addresses that an update may lose, 0 to 1: one that loses more is held, with
+        /// an alarm. IPv4 and IPv6 are judged each by itself. Default 0.5.
+        shrink: Share,
+
+        /// How many times as many addresses an update may cover, at least 1: one that covers more is
+        /// held, with an alarm. Default 2.
+        grow: Factor,
     }
 }
 

@@ -20,6 +20,7 @@
 pub mod model;
 pub mod path;
 
+mod catalogue;
 mod choice;
 mod collections;
 mod decode;

@@ -97,6 +97,59 @@ whole_numbers! {
     AnswerStatus: u16 = 200..=599, "an answer has a status from 200 to 599";
 }
 
+/// Reads a number within `range`, with or without a fraction; `why` says what is wrong with one outside of it.
+fn number(item: Item<'_>, decoder: &mut Decoder<'_>, range: std::ops::RangeInclusive<f64>, why: &str) -> Option<f64> {
+    let (least, most) = range.clone().into_inner();
+    let read = match item.value {
+        DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok().map(|whole| whole as f64),
+        DeValue::Float(number) => number.as_str().parse().ok(),
+        DeValue::String(_) | DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
+            decoder.wrong_kind(item, &format!("a number from {least} to {most}"));
+            return None;
+        }
+    };
+    if let Some(value) = read.filter(|value| range.contains(value)) {
+        return Some(value);
+    }
+    let error = decoder.error(item.span, format!("this is out of range: {why}"));
+    decoder.report(error.with_help(format!("write a number from {least} to {most}")));
+    None
+}
+
+/// Declares numbers that may have a fraction: a name, the range, and why there is one.
+macro_rules! numbers {
+    ($( $(#[doc = $about:literal])+ $name:ident = $least:literal..=$most:literal, $why:literal; )+) => {
+        $(
+            $(#[doc = $about])+
+            #[derive(Debug, Clone, Copy, PartialEq)]
+            pub(crate) struct $name(pub(crate) f64);
+
+            impl Decode for $name {
+                fn decode(item: Item<'_>, decoder: &mut Decoder<'_>) -> Option<Self> {
+                    number(item, decoder, $least..=$most, $why).map(Self)
+                }
+            }
+
+            impl JsonSchema for $name {
+                fn schema_name() -> std::borrow::Cow<'static, str> {
+                    stringify!($name).into()
+                }
+
+                fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                    json_schema!({ "type": "number", "minimum": $least, "maximum": $most })
+                }
+            }
+        )+
+    };
+}
+
+numbers! {
+    /// A share of a whole.
+    Share = 0.0..=1.0, "a share is a part of the whole, such as 0.5 for half of it";
+    /// How many times as many.
+    Factor = 1.0..=1_000_000.0, "less than 1 would hold an update that changes nothing";
+}
+
 impl Decode for bool {
     fn decode(item: Item<'_>, decoder: &mut Decoder<'_>) -> Option<Self> {
         match item.value {

@@ -25,11 +25,12 @@ mod upstream;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use self::addresses::Sets;
 use self::listener::Role;
 use self::names::{Known, Namespace};
 use crate::decode::Field;
 use crate::file::{AddressesTable, ApiTable, DomainTable, File, LogTable, RouteTable, ServerTable, UpstreamTable};
-use crate::model::{AddressSet, Model, Upstream};
+use crate::model::{Model, Upstream};
 use crate::reading::Reading;
 use crate::text::{DomainName, Name, RouteKey};
 use crate::value::Listen;
@@ -58,7 +59,7 @@ struct Scope {
     listeners: Known<Role>,
     /// The names of listeners that are private in the eyes of policies.
     private: HashSet<Box<str>>,
-    sets: Known<Arc<AddressSet>>,
+    sets: Sets,
     upstreams: Known<Arc<Upstream>>,
     policies: policy::Documents,
 }

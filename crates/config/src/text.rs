@@ -5,6 +5,7 @@ mod address;
 mod arn;
 mod codes;
 mod duration;
+mod feed;
 mod header;
 mod host;
 mod name;
@@ -23,6 +24,7 @@ pub(crate) use self::address::{AddressReference, ClientAddress, ListenAddress, N
 pub(crate) use self::arn::{Account, EndpointName, Region};
 pub(crate) use self::codes::Codes;
 pub(crate) use self::duration::{Duration, NonZeroDuration, Timeout};
+pub(crate) use self::feed::{FeedUrl, Pointer};
 pub(crate) use self::header::{FieldName, FieldValue};
 pub(crate) use self::host::{BackendHost, DomainName, Host};
 pub(crate) use self::name::{Label, Name};
@@ -131,6 +133,7 @@ text_schemas!(
     DomainName,
     Duration,
     EndpointName,
+    FeedUrl,
     FieldName,
     FieldValue,
     FilePath,
@@ -143,6 +146,7 @@ text_schemas!(
     Name,
     Network,
     NonZeroDuration,
+    Pointer,
     ProbePath,
     Rate,
     Region,

@@ -83,8 +83,12 @@ impl Readiness {
         }
     }
 
+    fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
+    }
+
     fn ask(&self) -> bool {
-        let leaving = self.leaving.load(Ordering::Acquire);
+        let leaving = self.is_leaving();
         if leaving {
             self.no.fetch_add(1, Ordering::AcqRel);
             self.told.notify_waiters();
@@ -182,8 +186,7 @@ impl Desk {
         }
         match request.uri().path() {
             "/healthz" => text(StatusCode::OK, "ok\n"),
-            "/readyz" if self.readiness.ask() => text(StatusCode::OK, "ready\n"),
-            "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+            "/readyz" => self.ready(),
             "/metrics" if self.permits(request) => self.metrics(),
             "/metrics" => {
                 let mut response = text(StatusCode::UNAUTHORIZED, "the admin token is missing or wrong\n");
@@ -191,6 +194,20 @@ impl Desk {
                 response
             }
             _ => text(StatusCode::NOT_FOUND, "not found; there are /healthz, /readyz and /metrics\n"),
+        }
+    }
+
+    /// Not while some requests could only be answered 503 for the lack of an address set; nor once it stops.
+    fn ready(&self) -> Response<Full<Bytes>> {
+        let lacking = self.stats.unloaded_sets();
+        if !lacking.is_empty() && !self.readiness.is_leaving() {
+            let why = format!("never loaded: the address set {}\n", lacking.join(", "));
+            return text(StatusCode::SERVICE_UNAVAILABLE, why);
+        }
+        if self.readiness.ask() {
+            text(StatusCode::OK, "ready\n")
+        } else {
+            text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
         }
     }
 

@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::rejection::Rejection;
 use crate::request::Facts;
 use crate::signature::{Claim, Delivery, Flaw, NotRemembered, Signed, Verified, Verifier};
-use crate::snapshot::{AddressRule, Entry, Parallel, Route};
+use crate::snapshot::{AddressRule, Entry, Listing, Parallel, Route};
 use crate::trace::{Note, Trace};
 
 /// Proof that a request was admitted. Only this module makes one, and no integration runs without it.
@@ -151,19 +151,23 @@ impl Candidate {
 
 fn enter(client: IpAddr, rule: &AddressRule, trace: &mut impl Trace) -> Result<(), Rejection> {
     let AddressRule { from, except } = rule;
-    let listed = from.contain(client);
-    trace.note(|| Note::From { listed });
-    if !listed {
-        return Err(Rejection::AddressNotListed);
+    let listing = from.list(client);
+    trace.note(|| Note::From { listed: listing.known() });
+    match listing {
+        Listing::Listed => {}
+        Listing::NotListed => return Err(Rejection::AddressNotListed),
+        Listing::Unknown(set) => return Err(Rejection::AddressesUnknown { set: Arc::clone(set.name()) }),
     }
-    if !except.is_empty() {
-        let listed = except.contain(client);
-        trace.note(|| Note::Except { listed });
-        if listed {
-            return Err(Rejection::AddressNotListed);
-        }
+    if except.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let listing = except.list(client);
+    trace.note(|| Note::Except { listed: listing.known() });
+    match listing {
+        Listing::Listed => Err(Rejection::AddressNotListed),
+        Listing::NotListed => Ok(()),
+        Listing::Unknown(set) => Err(Rejection::AddressesUnknown { set: Arc::clone(set.name()) }),
+    }
 }
 
 /// What a client may do to a route even with requests that are refused: so this is all that a refused one costs. None

@@ -10,6 +10,7 @@ use gatepost_meter::{Bucket, ClientTable, Law, Nanos, Slots};
 use gatepost_net::tls::{Alpn, ClientTls, ServerTls, TlsError};
 use gatepost_net::{BelievedHeader, Destination, Fence, Host};
 use gatepost_prefix::PrefixSet;
+use gatepost_ranges::{Feeds, LiveSet};
 use http::{HeaderMap, HeaderValue};
 
 use crate::gateway::ApplyError;
@@ -38,6 +39,10 @@ pub(crate) struct Lasting {
     upstreams: HashMap<Arc<str>, Arc<Common>>,
     /// The targets that the model has probed.
     checks: Vec<Check>,
+    /// The address sets that are fetched.
+    pub(crate) feeds: Feeds,
+    /// The named ones that are not.
+    pub(crate) fixed_sets: HashMap<Arc<str>, Arc<PrefixSet>>,
     /// How many slots a new table of clients gets; absent: enough for strangers in their thousands.
     client_slots: Option<usize>,
 }
@@ -79,7 +84,7 @@ struct Compiler<'a> {
     sets: HashMap<*const model::AddressSet, Arc<PrefixSet>>,
     /// So are literal networks, lists of sets, and upstreams that are alike: what many routes share stays in the caches.
     literals: HashMap<Vec<ipnet::IpNet>, Arc<PrefixSet>>,
-    lists: HashMap<Vec<*const PrefixSet>, Addresses>,
+    lists: HashMap<(Vec<*const PrefixSet>, Vec<*const LiveSet>), Addresses>,
     upstreams: HashMap<Arc<str>, Vec<CompiledUpstream>>,
     /// How many slots a table of clients gets.
     client_slots: usize,
@@ -95,9 +100,10 @@ struct Throttles {
 }
 
 impl Lasting {
-    /// For a gateway that only one client ever calls, and so one that costs little to make.
-    pub(crate) fn for_one_client() -> Self {
-        Self { client_slots: Some(1), ..Self::default() }
+    /// For a gateway that only one client ever calls, and so one that costs little to make. It has the last good copies
+    /// of the address sets that `model` has fetched, and fetches none.
+    pub(crate) fn for_one_client(model: &Model) -> Self {
+        Self { client_slots: Some(1), feeds: Feeds::of(model), ..Self::default() }
     }
 }
 
@@ -127,6 +133,7 @@ impl Snapshot {
             used_targets: HashSet::new(),
         };
         compiler.lasting.checks.clear();
+        compiler.lasting.fixed_sets.clear();
         let apis: Vec<(&model::Api, Arc<Api>)> =
             model.apis.iter().map(|api| (api, Arc::new(compiler.api(api)))).collect();
         let listeners: Vec<_> = model
@@ -339,11 +346,15 @@ impl Compiler<'_> {
     /// The literal networks become one set; named sets are shared.
     fn addresses(&mut self, entries: &[model::AddressEntry]) -> Addresses {
         let mut sets = Vec::new();
+        let mut live = Vec::new();
         let mut literals = Vec::new();
         for entry in entries {
             match &entry.addresses {
                 model::Addresses::Network(network) => literals.push(*network),
-                model::Addresses::Set(set) => sets.push(self.set(set)),
+                model::Addresses::Set(set) => match self.lasting.feeds.get(set) {
+                    Some(fetched) => live.push(fetched),
+                    None => sets.push(self.set(set)),
+                },
             }
         }
         if !literals.is_empty() {
@@ -351,13 +362,16 @@ impl Compiler<'_> {
             sets.push(Arc::clone(compiled.or_insert_with_key(|networks| Arc::new(networks.iter().copied().collect()))));
         }
         // The sets live as long as this compilation, so no two are ever at one place.
-        let alike = self.lists.entry(sets.iter().map(Arc::as_ptr).collect());
-        alike.or_insert_with(|| Addresses(sets.into())).clone()
+        let name = (sets.iter().map(Arc::as_ptr).collect(), live.iter().map(Arc::as_ptr).collect());
+        let alike = self.lists.entry(name);
+        alike.or_insert_with(|| Addresses { fixed: sets.into(), live: live.into() }).clone()
     }
 
     fn set(&mut self, set: &Arc<model::AddressSet>) -> Arc<PrefixSet> {
         let compiled = self.sets.entry(Arc::as_ptr(set));
-        Arc::clone(compiled.or_insert_with(|| Arc::new(set.source.fixed().iter().copied().collect())))
+        let compiled = compiled.or_insert_with(|| Arc::new(set.source.fixed().iter().copied().collect()));
+        self.lasting.fixed_sets.insert(Arc::clone(&set.name), Arc::clone(compiled));
+        Arc::clone(compiled)
     }
 
     fn action(&mut self, action: &model::Action) -> Action {
@@ -450,6 +464,7 @@ impl Compiler<'_> {
         lasting.clients.retain(|name, _| used_clients.contains(name));
         lasting.upstreams.retain(|_, common| Arc::strong_count(common) > 1);
         stats.follow(lasting.targets.values());
+        stats.follow_sets(lasting.feeds.iter());
         stats.forget();
     }
 }

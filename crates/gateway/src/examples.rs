@@ -10,32 +10,54 @@ use crate::clock::Clock;
 use crate::compile::Lasting;
 use crate::decision::Decision;
 use crate::host::host_name;
-use crate::rejection::Rejection;
+use crate::rejection::{Rejection, never_loaded};
 use crate::request::{Entrance, Facts};
 use crate::snapshot::{ListenKey, Listener, Snapshot};
 use crate::stats::Stats;
 use crate::trace::NoTrace;
 
+/// What became of the examples of a configuration, but for those that came out as they expect.
+#[derive(Debug, Default)]
+pub struct JudgedExamples {
+    /// Those that came out otherwise.
+    pub failed: Vec<Diagnostic>,
+    /// Those that nobody can judge yet, for the lack of an address set, one sentence each.
+    pub unjudged: Vec<String>,
+}
+
 /// Every example of `model` that does not come out as it expects.
-///
-/// Meters count as full and bodies as empty. An example is judged on the first listener of its API.
 #[must_use]
 pub fn failed_examples(model: &Model) -> Vec<Diagnostic> {
+    judge_examples(model).failed
+}
+
+/// Judges the examples of `model`.
+///
+/// Meters count as full and bodies as empty. An example is judged on the first listener of its API. Address sets that are
+/// fetched are what their last good copies say; what depends on one that has no copy is not judged.
+#[must_use]
+pub fn judge_examples(model: &Model) -> JudgedExamples {
     if model.apis.iter().flat_map(|api| &api.routes).all(|route| route.examples.is_empty()) {
-        return Vec::new();
+        return JudgedExamples::default();
     }
     // Compiled apart from the running gateway: no meter or counter of it is touched.
     let snapshot =
-        Snapshot::compile(model, None, &mut Lasting::for_one_client(), &Stats::default(), Clock::start().now());
-    let mut failures = Vec::new();
+        Snapshot::compile(model, None, &mut Lasting::for_one_client(model), &Stats::default(), Clock::start().now());
+    let mut judged = JudgedExamples::default();
     for api in &model.apis {
         let Some(listener) = first_listener(model, api, &snapshot) else { continue };
         for route in &api.routes {
-            let judged = route.examples.iter().map(|example| (example, judge(example, api, route, listener)));
-            failures.extend(judged.filter_map(|(example, outcome)| mismatch(example, route, &outcome)));
+            for example in &route.examples {
+                let outcome = judge(example, api, route, listener);
+                if let Outcome::Refused { rejection: Rejection::AddressesUnknown { set }, .. } = &outcome {
+                    judged.unjudged.push(unjudged(example, route, set));
+                } else {
+                    judged.failed.extend(mismatch(example, route, &outcome));
+                }
+            }
         }
     }
-    failures
+    judged
 }
 
 /// What became of an example.
@@ -100,6 +122,11 @@ fn some_host(api: &Api) -> HeaderValue {
         None => "localhost".to_owned(),
     };
     HeaderValue::try_from(host).unwrap_or(HeaderValue::from_static("localhost"))
+}
+
+fn unjudged(example: &Example, route: &Route, set: &str) -> String {
+    let place = example.place.describe();
+    format!("{place}: this example of `{}` is not judged: {}", route.key, never_loaded(set))
 }
 
 fn mismatch(example: &Example, route: &Route, outcome: &Outcome) -> Option<Diagnostic> {

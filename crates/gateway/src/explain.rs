@@ -10,6 +10,7 @@
 mod told;
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use gatepost_config::Place;
@@ -28,12 +29,13 @@ use crate::explain::told::Teller;
 use crate::host::host_name;
 use crate::rejection::{Reason, Rejection};
 use crate::request::{Entrance, Facts};
-use crate::snapshot::{ListenKey, Listener, Snapshot};
+use crate::snapshot::{ListenKey, Listener, Sender, Snapshot};
 use crate::stats::Stats;
 use crate::trace::Note;
 
 /// Says what would become of a request and why, if it were the first one that a gateway with this configuration gets:
-/// every meter full, nothing under way. A body counts as its declared length, and as signed as it claims to be.
+/// every meter full, nothing under way. A body counts as its declared length, and as signed as it claims to be. Address
+/// sets that are fetched are what their last good copies in the state directory say; one without a copy was never loaded.
 ///
 /// # Errors
 /// There is no such listener; or the gateway contradicts its own configuration, which would be a mistake in it.
@@ -41,14 +43,19 @@ pub fn explain(model: &Model, inquiry: &Inquiry<'_>) -> Result<Explanation, Expl
     let known = model.listeners.iter().find(|listener| *listener.name == *inquiry.listener);
     let listener = known.ok_or_else(|| ExplainError::NoListener(inquiry.listener.to_owned()))?;
     let clock = Clock::start();
-    let snapshot = Snapshot::compile(model, None, &mut Lasting::for_one_client(), &Stats::default(), clock.now());
+    let mut lasting = Lasting::for_one_client(model);
+    let snapshot = Snapshot::compile(model, None, &mut lasting, &Stats::default(), clock.now());
     let compiled = ListenKey::of(listener).next().and_then(|key| snapshot.listeners.get(&key));
     let compiled = compiled.ok_or_else(|| ExplainError::contradiction("the listener is not among the compiled"))?;
     let mut notes = Vec::new();
     let peer = Peer { socket: inquiry.from, proxied: None };
-    let client = compiled.client(peer, &inquiry.headers, &mut notes).address;
-    let outcome = judge(client, inquiry, compiled, clock, &mut notes);
-    Teller { model, listener, client }.tell(notes, outcome)
+    let Sender { client, lacking } = compiled.sender(peer, &inquiry.headers, &mut notes);
+    let client = client.address;
+    let outcome = match lacking {
+        None => judge(client, inquiry, compiled, clock, &mut notes),
+        Some(set) => Err(Rejection::AddressesUnknown { set }.into()),
+    };
+    Teller { model, listener, client, feeds: &lasting.feeds }.tell(notes, outcome)
 }
 
 /// A request as a client would send it, up to the end of its head.
@@ -130,8 +137,11 @@ pub enum Check {
 pub struct Rule {
     /// What it is called: a key of the configuration, a name, or an address as it counts.
     pub name: String,
-    /// Of an address set, the narrowest of its networks that holds the client.
+    /// Of an address set, the narrowest of its networks that holds the client; of one that is fetched, after
+    /// neighbouring ones were merged.
     pub network: Option<IpNet>,
+    /// Of an address set that is fetched, how long ago its copy came or was confirmed.
+    pub age: Option<Duration>,
     /// Where it was written.
     pub place: Place,
 }

@@ -12,14 +12,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use gatepost_config::model::{AccessLog, Listener, Model};
-use gatepost_net::tls::{Tickets, TlsError};
+use gatepost_net::tls::{Alpn, ClientTls, Tickets, TlsError};
 use gatepost_net::{BindError, Resolver, bind, ensure_free};
+use gatepost_ranges::{Feeds, Refreshers, Wanted};
 use thiserror::Error;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use crate::access_log::{LogWriter, Sink};
+use crate::address_sets::AddressSetReport;
 use crate::certificates::server_tls;
 use crate::clock::Clock;
 use crate::compile::Lasting;
@@ -38,6 +40,7 @@ pub struct Gateway {
     tickets: Tickets,
     workers: Vec<WorkerHandle>,
     probers: Probers,
+    refreshers: Refreshers,
     /// The addresses listened on, and the address that the kernel made of each.
     listening: HashMap<ListenKey, SocketAddr>,
     access_log: AccessLog,
@@ -62,6 +65,17 @@ pub(crate) struct Shared {
     stopping: AtomicBool,
     /// Told whenever something ends while the gateway is stopping.
     quieter: Notify,
+}
+
+/// What a gateway finds around it, and its configuration does not say.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// Who looks up the names of backends and of those who publish address sets.
+    pub resolver: Resolver,
+    /// What proves those who publish address sets: the public authorities.
+    pub publishers: ClientTls,
+    /// What bodies that are verified may take.
+    pub budgets: Budgets,
 }
 
 /// A configuration could not be put in force. Nothing has changed.
@@ -103,28 +117,35 @@ pub enum ApplyError {
     Thread(io::Error),
 }
 
+impl Surroundings {
+    /// Those of this machine.
+    ///
+    /// # Errors
+    /// No thread can be started, or TLS cannot be spoken.
+    pub fn system() -> Result<Self, ApplyError> {
+        Ok(Self {
+            resolver: Resolver::system().map_err(ApplyError::Thread)?,
+            publishers: ClientTls::new(None, Alpn::Http1)?,
+            budgets: Budgets::default(),
+        })
+    }
+}
+
 impl Gateway {
     /// Starts serving `model`. Health checks run on the runtime that this is called on.
     ///
     /// # Errors
     /// See [`ApplyError`]; then nothing is left running.
     pub async fn start(model: &Model) -> Result<Self, ApplyError> {
-        Self::start_with(model, Resolver::system().map_err(ApplyError::Thread)?).await
+        Self::start_in(model, Surroundings::system()?).await
     }
 
-    /// Starts serving `model`, with the names of backends looked up by `resolver`.
+    /// Starts serving `model` in other surroundings.
     ///
     /// # Errors
     /// As of [`Gateway::start`].
-    pub async fn start_with(model: &Model, resolver: Resolver) -> Result<Self, ApplyError> {
-        Self::start_within(model, resolver, Budgets::default()).await
-    }
-
-    /// The same, where bodies that are verified may take no more than `budgets`.
-    ///
-    /// # Errors
-    /// As of [`Gateway::start`].
-    pub async fn start_within(model: &Model, resolver: Resolver, budgets: Budgets) -> Result<Self, ApplyError> {
+    pub async fn start_in(model: &Model, surroundings: Surroundings) -> Result<Self, ApplyError> {
+        let Surroundings { resolver, publishers, budgets } = surroundings;
         let spool = Spool::new(model.server.state.join("spool"), budgets);
         prepare_spool(model, &spool)?;
         let stats = Arc::new(Stats::with(&spool));
@@ -138,10 +159,13 @@ impl Gateway {
         let count = worker_count(model);
         let sockets = bind_all(model, &HashMap::new(), count)?;
 
+        lasting.feeds = open_feeds(Feeds::new(&model.server.state).wanted(model)).await?;
         let first = Arc::new(Snapshot::compile(model, tls.as_ref(), &mut lasting, &stats, clock.now()));
         stats.snapshot.store(first.number, Ordering::Relaxed);
         let mut probers = Probers::new(resolver.clone());
         probers.follow(lasting.checks());
+        let mut refreshers = Refreshers::new(resolver.clone(), publishers);
+        refreshers.follow(lasting.feeds.iter());
         let shared = Arc::new(Shared {
             snapshot: Arc::new(ArcSwap::new(first)),
             stats,
@@ -164,6 +188,7 @@ impl Gateway {
             tickets,
             workers,
             probers,
+            refreshers,
             listening: HashMap::new(),
             access_log: model.log.access.clone(),
             log,
@@ -185,12 +210,14 @@ impl Gateway {
         prepare_spool(model, &self.shared.spool).inspect_err(|_| self.refused())?;
 
         let tls = server_tls(model, &self.tickets).inspect_err(|_| self.refused())?;
+        self.lasting.feeds = open_feeds(self.lasting.feeds.wanted(model)).await.inspect_err(|_| self.refused())?;
         let Shared { stats, clock, .. } = &*self.shared;
         let next = Arc::new(Snapshot::compile(model, tls.as_ref(), &mut self.lasting, stats, clock.now()));
         stats.snapshot.store(next.number, Ordering::Relaxed);
         stats.reloads_applied.fetch_add(1, Ordering::Relaxed);
         // Before a request meets them: a target that is to be probed is not fit until it was.
         self.probers.follow(self.lasting.checks());
+        self.refreshers.follow(self.lasting.feeds.iter());
         self.log.switch(sink);
         self.access_log = model.log.access.clone();
 
@@ -226,6 +253,21 @@ impl Gateway {
     /// The targets of all upstreams as they are now, in no order.
     pub fn targets(&self) -> impl Iterator<Item = TargetReport> {
         self.lasting.targets().map(|target| target.report())
+    }
+
+    /// The address sets that it judges by, in the order of their names: those that are named, and the built-in ones.
+    #[must_use]
+    pub fn address_sets(&self) -> Vec<AddressSetReport> {
+        let fixed = self.lasting.fixed_sets.iter().map(|(name, set)| AddressSetReport::of_fixed(name, set));
+        let fetched = self.lasting.feeds.iter().map(|set| AddressSetReport::of_fetched(set.report()));
+        let mut reports: Vec<_> = fixed.chain(fetched).collect();
+        reports.sort_by(|one, other| one.name.cmp(&other.name));
+        reports
+    }
+
+    /// Asks for the lists of all address sets that are fetched, now.
+    pub fn refresh_address_sets(&self) {
+        self.refreshers.refresh();
     }
 
     /// What it counts.
@@ -367,6 +409,12 @@ fn prepare_spool(model: &Model, spool: &Spool) -> Result<(), ApplyError> {
         return Ok(());
     }
     spool.prepare().map_err(|source| ApplyError::Spool { path: spool.directory().to_owned(), source })
+}
+
+/// Reads the copies of address sets off this thread: a long list must not keep a probe waiting.
+async fn open_feeds(wanted: Wanted) -> Result<Feeds, ApplyError> {
+    let opening = tokio::task::spawn_blocking(move || wanted.open());
+    opening.await.map_err(|panicked| ApplyError::Thread(io::Error::other(panicked)))
 }
 
 fn open_log(log: &AccessLog) -> Result<Sink, ApplyError> {

@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod access_log;
+mod address_sets;
 mod admission;
 mod body;
 mod certificates;
@@ -44,11 +45,14 @@ mod upstream;
 mod verification;
 mod worker;
 
+pub use address_sets::AddressSetReport;
 pub use certificates::{doubtful_domains, unusable_certificates};
-pub use examples::failed_examples;
+pub use examples::{JudgedExamples, failed_examples, judge_examples};
 pub use explain::{Check, ExplainError, Explanation, Inquiry, Rule, Step, Verdict, explain};
 pub use gatepost_net::Resolver;
-pub use gateway::{ApplyError, Gateway};
+pub use gatepost_prefix::Extent;
+pub use gatepost_ranges::{Outcome as FetchOutcome, SetReport, SetState};
+pub use gateway::{ApplyError, Gateway, Surroundings};
 pub use rejection::Reason;
 #[doc(hidden)]
 pub use signature::claim_is_bounded;

@@ -34,7 +34,7 @@ use crate::forward::{Backend, Forwarded, forward};
 use crate::record::{ClientFrom, Record, cut};
 use crate::rejection::{BadUpstream, Rejection};
 use crate::request::{Entrance, Facts};
-use crate::snapshot::{Action, Behind, Listener, Redirect, Respond, Route, below_base};
+use crate::snapshot::{Action, Behind, Listener, Redirect, Respond, Route, Sender, below_base};
 use crate::stream::Stream;
 use crate::trace::NoTrace;
 use crate::verification::{is_doubtful, look_again, receive, tell_length};
@@ -117,7 +117,7 @@ fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<J
     let mut cache = connection.worker.snapshot.borrow_mut();
     let listener = connection.site.listener(cache.load()).ok_or(Rejection::ListenerGone)?;
     drop(cache);
-    let client = find_client(&listener, headers, exchange);
+    let client = find_client(&listener, headers, exchange)?;
     let entrance = Entrance { client, is_secure: connection.secured.is_some(), private: listener.private.as_ref() };
     let name = |host: &[u8]| connection.host_name(host);
     let facts = match Facts::read(entrance, method, uri, headers, body.length(), name, &mut NoTrace) {
@@ -160,9 +160,12 @@ fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<J
 }
 
 /// Who sends the request: on most listeners whoever the connection is with.
-fn find_client(listener: &Listener, headers: &HeaderMap, exchange: &mut Exchange) -> IpAddr {
+///
+/// # Errors
+/// Nobody knows yet whether the sender speaks for somebody else.
+fn find_client(listener: &Listener, headers: &HeaderMap, exchange: &mut Exchange) -> Result<IpAddr, Rejection> {
     let connection = Rc::clone(&exchange.stream.connection);
-    let client = listener.client(connection.peer, headers, &mut NoTrace);
+    let Sender { client, lacking } = listener.sender(connection.peer, headers, &mut NoTrace);
     exchange.client = client.address;
     let behind = listener.behind.as_ref();
     exchange.believed = behind.map_or(BelievedHeader::Off, |behind| behind.header_believed(connection.peer));
@@ -177,7 +180,7 @@ fn find_client(listener: &Listener, headers: &HeaderMap, exchange: &mut Exchange
             };
         });
     }
-    client.address
+    lacking.map_or(Ok(client.address), |set| Err(Rejection::AddressesUnknown { set }))
 }
 
 /// The same host, path and query over TLS, at its usual port.

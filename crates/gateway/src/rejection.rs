@@ -51,6 +51,11 @@ pub(crate) enum Rejection {
     SpoolFull(SpoolError),
     /// The delivery cannot be remembered.
     DeliveriesFull,
+    /// Whether `from`, `except` or `behind` lists the address depends on an address set that has no good copy yet.
+    AddressesUnknown {
+        /// Its name.
+        set: Arc<str>,
+    },
     /// The body is longer than `max_body`.
     BodyTooLarge,
     /// As many requests as `parallel` permits are under way.
@@ -138,6 +143,11 @@ pub(crate) fn with_causes(error: &hyper::Error) -> String {
     text
 }
 
+/// What is said of an address set without a good copy.
+pub(crate) fn never_loaded(set: &str) -> String {
+    format!("the address set {set} was never loaded")
+}
+
 /// The stable name of a reason, for logs and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
@@ -180,6 +190,8 @@ pub enum Reason {
     SpoolFull,
     /// Not served: too many deliveries are remembered.
     DeliveriesFull,
+    /// Not served: an address set that decides has no good copy yet.
+    AddressesUnknown,
     /// Not served: the body is too long.
     BodyTooLarge,
     /// Not served: `parallel` is used up.
@@ -202,7 +214,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of their discriminants.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Malformed,
         Self::HeadersTooLarge,
         Self::HeaderTimeout,
@@ -222,6 +234,7 @@ impl Reason {
         Self::SignedButNotListed,
         Self::SpoolFull,
         Self::DeliveriesFull,
+        Self::AddressesUnknown,
         Self::BodyTooLarge,
         Self::Busy,
         Self::Throttled,
@@ -256,6 +269,7 @@ impl Reason {
             Self::SignedButNotListed => "signed_but_not_listed",
             Self::SpoolFull => "spool_full",
             Self::DeliveriesFull => "deliveries_full",
+            Self::AddressesUnknown => "addresses_unknown",
             Self::BodyTooLarge => "body_too_large",
             Self::Busy => "busy",
             Self::Throttled => "throttled",
@@ -288,6 +302,7 @@ impl Rejection {
             Self::SignedNotListed => Reason::SignedButNotListed,
             Self::SpoolFull(_) => Reason::SpoolFull,
             Self::DeliveriesFull => Reason::DeliveriesFull,
+            Self::AddressesUnknown { .. } => Reason::AddressesUnknown,
             Self::BodyTooLarge => Reason::BodyTooLarge,
             Self::Busy => Reason::Busy,
             Self::Throttled(_) => Reason::Throttled,
@@ -315,9 +330,11 @@ impl Rejection {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Dial(_) | Self::BadUpstream(_) => StatusCode::BAD_GATEWAY,
-            Self::ListenerGone | Self::Busy | Self::SpoolFull(_) | Self::DeliveriesFull => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::ListenerGone
+            | Self::AddressesUnknown { .. }
+            | Self::Busy
+            | Self::SpoolFull(_)
+            | Self::DeliveriesFull => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -337,6 +354,7 @@ impl Rejection {
             Self::PolicyDenied(denial) => Some(denial.to_string()),
             Self::BadSignature(flaw) => Some(flaw.to_string()),
             Self::SpoolFull(error) => Some(error.to_string()),
+            Self::AddressesUnknown { set } => Some(never_loaded(set)),
             Self::ListenerGone
             | Self::Misdirected
             | Self::NoRoute
@@ -390,6 +408,7 @@ impl Rejection {
             | Self::PolicyDenied(_)
             | Self::ArnTooLong
             | Self::SignedNotListed
+            | Self::AddressesUnknown { .. }
             | Self::BodyTooLarge
             | Self::BodyStalled
             | Self::BodyBroken

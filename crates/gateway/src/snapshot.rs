@@ -5,6 +5,7 @@
 //!
 //! [`Lasting`]: crate::compile::Lasting
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use gatepost_meter::{Bucket, ClientTable, Slots};
 use gatepost_net::tls::ServerTls;
 use gatepost_net::{BelievedHeader, Client, HopSource, Peer, Step, find_client, fold};
 use gatepost_prefix::PrefixSet;
+use gatepost_ranges::LiveSet;
 use http::header::FORWARDED;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
@@ -170,7 +172,30 @@ pub(crate) struct AddressRule {
 
 /// Some address sets together.
 #[derive(Debug, Clone)]
-pub(crate) struct Addresses(pub(crate) Arc<[Arc<PrefixSet>]>);
+pub(crate) struct Addresses {
+    pub(crate) fixed: Arc<[Arc<PrefixSet>]>,
+    /// Those that are fetched.
+    pub(crate) live: Arc<[Arc<LiveSet>]>,
+}
+
+/// Whether some address sets list an address.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Listing<'a> {
+    /// One of them does.
+    Listed,
+    /// None of them does.
+    NotListed,
+    /// None that is known does, and this one was never loaded.
+    Unknown(&'a Arc<LiveSet>),
+}
+
+/// Who sent a request, as far as that can be told.
+#[derive(Debug, Clone)]
+pub(crate) struct Sender {
+    pub(crate) client: Client,
+    /// The set without which nobody knows whether the client speaks for somebody else.
+    pub(crate) lacking: Option<Arc<str>>,
+}
 
 /// What happens to an admitted request.
 #[derive(Debug)]
@@ -209,13 +234,13 @@ pub(crate) struct Redirect {
 
 impl Listener {
     /// Who sent a request with these headers that came from `peer`.
-    pub(crate) fn client(&self, peer: Peer, headers: &HeaderMap, trace: &mut impl Trace) -> Client {
+    pub(crate) fn sender(&self, peer: Peer, headers: &HeaderMap, trace: &mut impl Trace) -> Sender {
         match &self.behind {
-            Some(behind) => behind.client(peer, headers, trace),
+            Some(behind) => behind.sender(peer, headers, trace),
             None => {
                 let (address, source) = (fold(peer.socket), HopSource::Socket);
                 trace.note(|| Note::Sender { address, source, believed: false });
-                Client { address, decided_by: source }
+                Sender { client: Client { address, decided_by: source }, lacking: None }
             }
         }
     }
@@ -260,23 +285,37 @@ impl Api {
 }
 
 impl Behind {
-    fn client(&self, peer: Peer, headers: &HeaderMap, trace: &mut impl Trace) -> Client {
-        let believed = |address| self.senders.contain(address);
+    fn sender(&self, peer: Peer, headers: &HeaderMap, trace: &mut impl Trace) -> Sender {
+        let lacking = Cell::new(None);
+        let believed = |address| match self.senders.list(address) {
+            Listing::Listed => true,
+            Listing::NotListed => false,
+            Listing::Unknown(set) => {
+                lacking.set(Some(set));
+                false
+            }
+        };
         let fields = self.header_name().map(|name| headers.get_all(name));
         let values = fields.iter().flat_map(|fields| fields.iter()).map(HeaderValue::as_bytes);
-        find_client(peer, believed, self.header, values, |step| {
+        let client = find_client(peer, believed, self.header, values, |step| {
             trace.note(|| match step {
                 Step::Sender { address, source, believed } => Note::Sender { address, source, believed },
                 Step::Stopped(stop) => Note::LastSender(stop),
             });
-        })
+        });
+        let lacking = lacking.get().map(|set| Arc::clone(set.name()));
+        if let Some(set) = &lacking {
+            trace.note(|| Note::SenderUnknown { set: Arc::clone(set) });
+        }
+        Sender { client, lacking }
     }
 
     /// The header in which a request from `peer` is believed.
     pub(crate) fn header_believed(&self, peer: Peer) -> BelievedHeader {
-        let sender = if self.senders.contain(peer.socket) { peer.proxied.or(Some(peer.socket)) } else { None };
+        let believes = |address| matches!(self.senders.list(address), Listing::Listed);
+        let sender = if believes(peer.socket) { peer.proxied.or(Some(peer.socket)) } else { None };
         match sender {
-            Some(sender) if self.senders.contain(sender) => self.header,
+            Some(sender) if believes(sender) => self.header,
             Some(_) | None => BelievedHeader::Off,
         }
     }
@@ -329,11 +368,34 @@ pub(crate) fn below_base<'p>(base: &str, path: &'p str) -> Option<&'p str> {
 
 impl Addresses {
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.fixed.is_empty() && self.live.is_empty()
     }
 
-    pub(crate) fn contain(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|set| set.contains(address))
+    /// Whether one of them lists `address`. What is fetched is asked last; fixed sets alone cost nothing more for it.
+    pub(crate) fn list(&self, address: IpAddr) -> Listing<'_> {
+        if self.fixed.iter().any(|set| set.contains(address)) {
+            return Listing::Listed;
+        }
+        let mut lacking = None;
+        for set in &*self.live {
+            match set.find(address) {
+                Some(true) => return Listing::Listed,
+                Some(false) => {}
+                None => lacking = lacking.or(Some(set)),
+            }
+        }
+        lacking.map_or(Listing::NotListed, Listing::Unknown)
+    }
+}
+
+impl Listing<'_> {
+    /// Whether it is listed, if anybody knows.
+    pub(crate) fn known(self) -> Option<bool> {
+        match self {
+            Self::Listed => Some(true),
+            Self::NotListed => Some(false),
+            Self::Unknown(_) => None,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Counters are plain atomics at the places that count, found once when a configuration is compiled and never looked up
 //! by label on a request's way. They live outside the snapshot, under stable names, so a reload does not reset them.
 
+mod address_sets;
 mod upstreams;
 
 use std::collections::HashMap;
@@ -12,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use gatepost_meter::Slots;
+use gatepost_ranges::LiveSet;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -48,6 +50,8 @@ pub struct Stats {
     spool: Option<[Arc<Budget>; 2]>,
     /// The targets of the model in force, which count for themselves.
     targets: Mutex<Vec<Arc<Target>>>,
+    /// The address sets that the model in force has fetched, which count for themselves.
+    sets: Mutex<Vec<Arc<LiveSet>>>,
 }
 
 /// What is counted of one route. What a served request counts stands first, in one line of the processor's cache: with
@@ -125,6 +129,19 @@ impl Stats {
     /// From now on these are the targets.
     pub(crate) fn follow<'t>(&self, targets: impl Iterator<Item = &'t Arc<Target>>) {
         *self.targets.lock().unwrap_or_else(PoisonError::into_inner) = targets.cloned().collect();
+    }
+
+    /// From now on these are the address sets that are fetched.
+    pub(crate) fn follow_sets<'s>(&self, sets: impl Iterator<Item = &'s Arc<LiveSet>>) {
+        *self.sets.lock().unwrap_or_else(PoisonError::into_inner) = sets.cloned().collect();
+    }
+
+    /// The address sets that have no good copy yet. While there is one, the gateway is not ready: whoever depends on it
+    /// is answered 503.
+    #[must_use]
+    pub fn unloaded_sets(&self) -> Vec<Arc<str>> {
+        let sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        sets.iter().filter(|set| !set.is_loaded()).map(|set| Arc::clone(set.name())).collect()
     }
 
     /// Lets go of what nobody counts under any more: what neither the snapshot in force nor a request under way has, and
@@ -211,6 +228,7 @@ impl Collector for Exposition {
         encode_listeners(&mut encoder, stats)?;
         upstreams::encode(&mut encoder, &stats.targets.lock().unwrap_or_else(PoisonError::into_inner))?;
         encode_spool(&mut encoder, stats)?;
+        address_sets::encode(&mut encoder, &stats.sets.lock().unwrap_or_else(PoisonError::into_inner))?;
         encode_workers(&mut encoder, stats)?;
         encode_process(&mut encoder, stats)
     }

@@ -61,10 +61,12 @@ pub(crate) enum Note {
     NoMethod(Vec<Arc<Route>>),
     /// Everyone may enter.
     Open,
-    /// Whether `from` lists the client.
-    From { listed: bool },
-    /// Whether `except` lists it too.
-    Except { listed: bool },
+    /// Whether `from` lists the client; absent: nobody knows, for the lack of a set.
+    From { listed: Option<bool> },
+    /// Whether `except` lists it too; absent: nobody knows.
+    Except { listed: Option<bool> },
+    /// Nobody knows whether the last sender is believed, for the lack of this set.
+    SenderUnknown { set: Arc<str> },
     /// What a policy says, the one with this index among those that apply; and what comes nearest to allowing it.
     Policy { index: usize, decision: Decision, near: Option<NearMiss> },
     /// What is wrong with the claim to a signature, as far as the head tells.

@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::rejection::Rejection;
 use crate::request::Facts;
 use crate::signature::{Flaw, Signed, Verified, Verifier};
-use crate::snapshot::{Action, Entry, Route};
+use crate::snapshot::{Action, Entry, Listing, Route};
 use crate::spool::{Keeper, Kept};
 use crate::stream::{BodyFailure, Stream};
 
@@ -80,7 +80,7 @@ pub(crate) fn is_doubtful(facts: &Facts<'_>, route: &Route, body: &RequestBody, 
     let (Some(signed), Some(from)) = (&rules.signed, &rules.from) else { return false };
     facts.length.is_some_and(|length| length <= SHORT.min(route.max_body))
         // One that was taken out on purpose is no surprise.
-        && !from.from.contain(facts.client)
+        && matches!(from.from.list(facts.client), Listing::NotListed)
         // Asking for the body would tell the client that somebody looks.
         && !facts.headers.contains_key(EXPECT)
         && body.can_be_discarded()

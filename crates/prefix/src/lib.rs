@@ -5,5 +5,6 @@
 #![forbid(unsafe_code)]
 
 mod prefix_set;
+mod ranges;
 
-pub use prefix_set::PrefixSet;
+pub use prefix_set::{Extent, PrefixSet};

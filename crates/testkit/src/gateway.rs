@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use gatepost_config::load_text;
 use gatepost_config::model::{AccessLog, Listener, Model};
-use gatepost_gateway::{ApplyError, Budgets, Gateway, Resolver, TargetReport};
+use gatepost_gateway::{
+    AddressSetReport, ApplyError, Budgets, Gateway, Resolver, SetReport, Surroundings, TargetReport,
+};
+use gatepost_net::tls::{Alpn, ClientTls};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime;
 use tokio::time::{Instant, sleep};
 
+use crate::authority::Authority;
 use crate::name_server::NameServer;
 
 /// A whole gateway, started from the text of a configuration. Its access log goes to a file of its own.
@@ -41,7 +45,7 @@ impl TestGateway {
     /// # Panics
     /// As of [`TestGateway::start`].
     pub async fn start_within(text: &str, budgets: Budgets) -> Self {
-        Self::start_as(text, |_| {}, Resolver::system().expect("a thread for the resolver"), budgets).await
+        Self::start_in(text, |_| {}, Surroundings { budgets, ..surroundings() }).await
     }
 
     /// Starts serving the configuration in `text`, with the names of backends looked up at `server`.
@@ -50,7 +54,7 @@ impl TestGateway {
     /// As of [`TestGateway::start`].
     pub async fn start_asking(server: &NameServer, text: &str) -> Self {
         let resolver = Resolver::with_servers(vec![server.address()]).expect("a thread for the resolver");
-        Self::start_as(text, |_| {}, resolver, Budgets::default()).await
+        Self::start_in(text, |_| {}, Surroundings { resolver, ..surroundings() }).await
     }
 
     /// Starts serving the configuration in `text` once `change` has been made to what it means.
@@ -58,15 +62,24 @@ impl TestGateway {
     /// # Panics
     /// The configuration has an error, or cannot be served.
     pub async fn start_with(text: &str, change: impl FnOnce(&mut Model)) -> Self {
-        let resolver = Resolver::system().expect("a thread for the resolver");
-        Self::start_as(text, change, resolver, Budgets::default()).await
+        Self::start_in(text, change, surroundings()).await
     }
 
-    async fn start_as(text: &str, change: impl FnOnce(&mut Model), resolver: Resolver, budgets: Budgets) -> Self {
+    /// Starts serving the configuration in `text`; who publishes address sets is believed if `authority` has vouched
+    /// for it.
+    ///
+    /// # Panics
+    /// The configuration has an error, or cannot be served.
+    pub async fn start_believing(authority: &Authority, text: &str) -> Self {
+        let publishers = ClientTls::new(Some(authority.root_pem().as_bytes()), Alpn::Http1).expect("authorities");
+        Self::start_in(text, |_| {}, Surroundings { publishers, ..surroundings() }).await
+    }
+
+    async fn start_in(text: &str, change: impl FnOnce(&mut Model), surroundings: Surroundings) -> Self {
         let directory = TempDir::new().expect("a directory for the access log");
         let mut model = read(text, directory.path());
         change(&mut model);
-        let gateway = Gateway::start_within(&model, resolver, budgets).await.expect("the gateway starts");
+        let gateway = Gateway::start_in(&model, surroundings).await.expect("the gateway starts");
         Self { gateway: Some(gateway), listeners: model.listeners, directory }
     }
 
@@ -156,6 +169,33 @@ impl TestGateway {
         self.gateway().targets().find(at_it).unwrap_or_else(|| panic!("no target at {address}"))
     }
 
+    /// What is known of its address sets.
+    #[must_use]
+    pub fn address_sets(&self) -> Vec<AddressSetReport> {
+        self.gateway().address_sets()
+    }
+
+    /// What is known of an address set that is fetched.
+    ///
+    /// # Panics
+    /// There is no such set.
+    #[must_use]
+    pub fn address_set(&self, name: &str) -> SetReport {
+        let found = self.address_sets().into_iter().find(|set| *set.name == *name);
+        found.and_then(|set| set.fetched).unwrap_or_else(|| panic!("no set {name} is fetched"))
+    }
+
+    /// The directory of its state.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.directory.path().join("gatepost-state")
+    }
+
+    /// Has the lists of all address sets asked for, now.
+    pub fn refresh_address_sets(&self) {
+        self.gateway().refresh_address_sets();
+    }
+
     /// The lines of the access log so far.
     #[must_use]
     pub fn log(&self) -> Vec<Value> {
@@ -214,4 +254,8 @@ fn lines_of(log: &Path) -> Vec<Value> {
     // A line without its end is still being written.
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     whole.lines().map(|line| serde_json::from_str(line).expect("a line of the access log is JSON")).collect()
+}
+
+fn surroundings() -> Surroundings {
+    Surroundings::system().expect("a thread for the resolver, and authorities")
 }

@@ -1,5 +1,7 @@
 //! Who may enter a route.
 
+use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +11,7 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 use crate::diagnostic::Place;
-use crate::model::{Model, Target};
+use crate::model::{Model, Target, TargetHost};
 use crate::secret::Secret;
 
 /// Who may enter a route.
@@ -119,8 +121,9 @@ pub enum Pick {
 pub struct Selection {
     /// An array: a JSON pointer (RFC 6901).
     pub array: Box<str>,
-    /// The member of its items that holds an address; absent: the items themselves are strings.
-    pub member: Option<Box<str>>,
+    /// The members of its items that may hold an address: of each item that counts, one does. None: the items
+    /// themselves are strings.
+    pub members: Vec<Box<str>>,
     /// Members that an item must have with this value, or with an array that has it.
     pub only: Vec<(Box<str>, Box<str>)>,
 }
@@ -195,6 +198,22 @@ pub struct PolicyDocument {
     pub file: PathBuf,
     /// Where the file was named.
     pub place: Place,
+}
+
+impl fmt::Display for FeedUrl {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Target { tls, host, port } = &self.target;
+        out.write_str(if *tls { "https://" } else { "http://" })?;
+        match host {
+            TargetHost::Address(IpAddr::V6(address)) => write!(out, "[{address}]")?,
+            TargetHost::Address(IpAddr::V4(address)) => write!(out, "{address}")?,
+            TargetHost::Name(name) => out.write_str(name)?,
+        }
+        if *port != if *tls { 443 } else { 80 } {
+            write!(out, ":{port}")?;
+        }
+        out.write_str(&self.path)
+    }
 }
 
 impl AddressSource {

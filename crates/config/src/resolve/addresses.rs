@@ -1,11 +1,15 @@
 //! `[addresses.…]`.
 
+mod feed;
+
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use crate::catalogue::BuiltIn;
 use crate::collections::List;
 use crate::decode::{Field, Given};
 use crate::diagnostic::Diagnostic;
@@ -15,34 +19,80 @@ use crate::model::{AddressSet, AddressSource};
 use crate::reading::Reading;
 use crate::resolve::names::{Known, Namespace};
 use crate::source::Span;
-use crate::text::{FilePath, Name, Network, Text, quoted};
+use crate::text::{FeedUrl, FilePath, Name, Network, Text, quoted};
+
+/// The sets that there are: those of `[addresses.…]`, and the built-in ones that are used.
+pub(super) struct Sets {
+    named: Known<Arc<AddressSet>>,
+    /// Every use of one name shares one set, which is where it is first used.
+    built_in: RefCell<HashMap<Box<str>, Arc<AddressSet>>>,
+}
+
+impl Sets {
+    /// The set `name`, as it is written at `span`.
+    pub(super) fn named(&self, name: &str, span: Span, reading: &mut Reading) -> Option<Arc<AddressSet>> {
+        self.named.look_up(name, span, reading)
+    }
+
+    /// A built-in set that is named at `span`.
+    pub(super) fn built_in(&self, set: &BuiltIn, span: Span, reading: &Reading) -> Arc<AddressSet> {
+        let mut known = self.built_in.borrow_mut();
+        let made = known.entry(set.name.clone()).or_insert_with(|| {
+            let source = AddressSource::Fetched(set.feed());
+            Arc::new(AddressSet { name: (*set.name).into(), source, place: reading.place(span) })
+        });
+        Arc::clone(made)
+    }
+}
 
 /// Resolves every set, and reads the files that hold them.
-pub(super) fn sets(sets: Namespace<Name, AddressesTable>, reading: &mut Reading) -> Known<Arc<AddressSet>> {
+pub(super) fn sets(sets: Namespace<Name, AddressesTable>, reading: &mut Reading) -> Sets {
     let mut files = Files::default();
-    sets.resolve(|name, span, table| {
-        let networks = match (&table.list, &table.file) {
-            (Field::Given(list), Field::Absent) => networks(&list.value),
-            (Field::Absent, Field::Given(file)) => files.networks(file, reading)?,
-            (Field::Absent, Field::Absent) => {
-                if table.unknown.is_empty() {
-                    let error = reading.error(span, "this address set holds nothing");
-                    let help = "say what it holds: `list = [\"192.0.2.0/24\"]` or `file = \"partner.txt\"`";
-                    reading.report(error.with_help(help));
-                }
-                return None;
-            }
-            (Field::Given(list), Field::Given(file)) => {
-                let place = reading.place(list.key);
-                let error = reading.error(file.key, "a set is a `list` or a `file`, not both");
-                reading.report(error.with_related(&place, "the `list` is here"));
-                return None;
-            }
-            (Field::Broken, _) | (_, Field::Broken) => return None,
+    let named = sets.resolve(|name, span, table| {
+        let source = match only_source(&table, span, reading)? {
+            Source::List(list) => AddressSource::Fixed(networks(&list.value)),
+            Source::File(file) => AddressSource::Fixed(files.networks(file, reading)?),
+            Source::Url(url) => AddressSource::Fetched(feed::feed(url, &table, reading)?),
         };
-        let source = AddressSource::Fixed(networks);
+        feed::check_fixed(&table, reading);
         Some(Arc::new(AddressSet { name: name.0, source, place: reading.place(span) }))
-    })
+    });
+    Sets { named, built_in: RefCell::default() }
+}
+
+/// What says what a set holds.
+enum Source<'t> {
+    List(&'t Given<List<Network>>),
+    File(&'t Given<FilePath>),
+    Url(&'t Given<FeedUrl>),
+}
+
+fn only_source<'t>(table: &'t AddressesTable, span: Span, reading: &mut Reading) -> Option<Source<'t>> {
+    let AddressesTable { list, file, url, .. } = table;
+    let broken = matches!(list, Field::Broken) || matches!(file, Field::Broken) || matches!(url, Field::Broken);
+    let list = list.given().map(|given| (given.key, "list", Source::List(given)));
+    let file = file.given().map(|given| (given.key, "file", Source::File(given)));
+    let url = url.given().map(|given| (given.key, "url", Source::Url(given)));
+    let mut given = [list, file, url].into_iter().flatten();
+    match (given.next(), given.next()) {
+        (Some((first, name, _)), Some((second, _, _))) => {
+            let place = reading.place(first);
+            let error = reading.error(second, "a set is a `list`, a `file` or a `url`, and no two of them");
+            reading.report(error.with_related(&place, format!("the `{name}` is here")));
+            None
+        }
+        _ if broken => None,
+        (Some((_, _, only)), None) => Some(only),
+        (None, _) => {
+            if table.unknown.is_empty() {
+                let error = reading.error(span, "this address set holds nothing");
+                let help = "say what it holds: `list = [\"192.0.2.0/24\"]`, `file = \"partner.txt\"` or \
+                            `url = \"https://example.com/list.txt\"`";
+                reading.report(error.with_help(help));
+            }
+            None
+        }
+    }
 }
 
 pub(super) fn networks(list: &List<Network>) -> Vec<IpNet> {

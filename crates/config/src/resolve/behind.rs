@@ -1,25 +1,20 @@
 //! Whom a listener believes about the client's address: `behind`, `forwarded` and `proxy_protocol`.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::collections::List;
 use crate::decode::{Field, Given};
 use crate::file::ListenerTable;
-use crate::model::{AddressEntry, AddressSet, Addresses, Behind, ForwardedHeader, ProxyProtocol};
+use crate::model::{AddressEntry, Addresses, Behind, ForwardedHeader, ProxyProtocol};
 use crate::reading::Reading;
+use crate::resolve::addresses::Sets;
 use crate::resolve::entry::entries;
-use crate::resolve::names::Known;
 use crate::text::AddressReference;
 
 /// Whom the listener of `table` believes: perhaps nobody. Nothing at all if that cannot be told.
-pub(super) fn behind(
-    table: &ListenerTable,
-    sets: &Known<Arc<AddressSet>>,
-    reading: &mut Reading,
-) -> Option<Option<Behind>> {
+pub(super) fn behind(table: &ListenerTable, sets: &Sets, reading: &mut Reading) -> Option<Option<Behind>> {
     let forwarded = table.forwarded.value().map(|header| header.0);
     let proxy_protocol = table.proxy_protocol.value().map_or(ProxyProtocol::Off, |proxy| proxy.0);
     let list = match &table.behind {

@@ -8,9 +8,9 @@ use ipnet::IpNet;
 use crate::collections::List;
 use crate::decode::{Field, Given};
 use crate::file::RouteTable;
-use crate::model::{AddressEntry, AddressRule, AddressSet, Addresses, Entry, PolicyDocument, Rules};
+use crate::model::{AddressEntry, AddressRule, Addresses, Entry, PolicyDocument, Rules};
 use crate::reading::Reading;
-use crate::resolve::names::Known;
+use crate::resolve::addresses::Sets;
 use crate::resolve::route::Context;
 use crate::resolve::{Scope, signed};
 use crate::source::Span;
@@ -115,18 +115,15 @@ fn without_rules(table: &RouteTable, key: Span, reading: &mut Reading) -> Option
 }
 
 /// What the entries of a list stand for.
-pub(super) fn entries(
-    list: &List<AddressReference>,
-    sets: &Known<Arc<AddressSet>>,
-    reading: &mut Reading,
-) -> Option<Vec<AddressEntry>> {
+pub(super) fn entries(list: &List<AddressReference>, sets: &Sets, reading: &mut Reading) -> Option<Vec<AddressEntry>> {
     let entries: Vec<Option<AddressEntry>> = list
         .items
         .iter()
         .map(|item| {
             let addresses = match &item.value {
                 AddressReference::Network(network) => Addresses::Network(*network),
-                AddressReference::Set(name) => Addresses::Set(sets.look_up(name, item.span, reading)?),
+                AddressReference::Set(name) => Addresses::Set(sets.named(name, item.span, reading)?),
+                AddressReference::BuiltIn(set) => Addresses::Set(sets.built_in(set, item.span, reading)),
             };
             Some(AddressEntry { addresses, place: reading.place(item.span) })
         })
@@ -177,6 +174,9 @@ impl<'a> Written<'a> {
                 AddressReference::Set(name) => {
                     written.sets.insert(name);
                 }
+                AddressReference::BuiltIn(set) => {
+                    written.sets.insert(&set.name);
+                }
             }
         }
         written
@@ -186,6 +186,7 @@ impl<'a> Written<'a> {
     fn covers(&self, reference: &AddressReference) -> bool {
         match reference {
             AddressReference::Set(name) => self.sets.contains(name.as_ref()),
+            AddressReference::BuiltIn(set) => self.sets.contains(set.name.as_ref()),
             AddressReference::Network(network) => {
                 let wider = std::iter::successors(Some(*network), IpNet::supernet);
                 wider.into_iter().any(|network| self.networks.contains(&network))

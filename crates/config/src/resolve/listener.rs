@@ -9,8 +9,9 @@ use http::StatusCode;
 
 use crate::decode::{Field, Given, Located};
 use crate::file::{LimitsTable, ListenerTable};
-use crate::model::{AddressSet, Admin, Limits, Listener, Private, Server};
+use crate::model::{Admin, Limits, Listener, Private, Server};
 use crate::reading::Reading;
+use crate::resolve::addresses::Sets;
 use crate::resolve::behind::behind;
 use crate::resolve::names::Known;
 use crate::source::Span;
@@ -65,7 +66,7 @@ impl Listeners {
 pub(super) fn listeners(
     listen: Field<Listen>,
     server: Option<&Server>,
-    sets: &Known<Arc<AddressSet>>,
+    sets: &Sets,
     reading: &mut Reading,
 ) -> Listeners {
     let mut taken = Taken::new(server);
@@ -130,7 +131,7 @@ fn listener(
     table: &ListenerTable,
     span: Span,
     taken: &mut Taken,
-    sets: &Known<Arc<AddressSet>>,
+    sets: &Sets,
     reading: &mut Reading,
 ) -> Option<Listener> {
     let limits = table.limits.value().map_or(Some(DEFAULT_LIMITS), |table| limits(table, reading));

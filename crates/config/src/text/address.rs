@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 
+use crate::catalogue::BuiltIn;
 use crate::text::{Name, Text, TextError, quoted};
 
 /// A single address or a CIDR.
@@ -59,24 +60,22 @@ impl Text for ClientAddress {
     }
 }
 
-/// An entry of `from`: an address, a CIDR, or the name of an address set.
+/// An entry of `from`: an address, a CIDR, the name of an address set, or a built-in set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum AddressReference {
     Network(IpNet),
     Set(Box<str>),
+    BuiltIn(BuiltIn),
 }
 
 impl Text for AddressReference {
-    const WHAT: &'static str = "an address, a CIDR, or the name of an address set";
-    const PATTERN: &'static str =
-        "^([a-z][a-z0-9_-]*|[0-9]{1,3}(\\.[0-9]{1,3}){3}(/[0-9]{1,2})?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(/[0-9]{1,3})?)$";
+    const WHAT: &'static str =
+        "an address, a CIDR, or the name of an address set such as \"office\" or \"@github/hooks\"";
+    const PATTERN: &'static str = "^(@[A-Za-z0-9/_-]+|[a-z][a-z0-9_-]*|[0-9]{1,3}(\\.[0-9]{1,3}){3}(/[0-9]{1,2})?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(/[0-9]{1,3})?)$";
 
     fn parse(text: &str) -> Result<Self, TextError> {
         if text.starts_with('@') {
-            let error = TextError::new("built-in address sets are not available in this version");
-            return Err(
-                error.with_help("put the addresses in a set of your own: `[addresses.NAME]` with `list` or `file`")
-            );
+            return BuiltIn::named(text).map(Self::BuiltIn);
         }
         if text == "any" {
             let error = TextError::new("the name `any` is reserved; no address set has it");
@@ -222,12 +221,12 @@ mod tests {
 
     #[test]
     fn references_are_networks_or_names() {
-        let references = parse_all::<AddressReference>(&["office", "10.0.0.0/8", "cafe", "::1"]);
+        let references = parse_all::<AddressReference>(&["office", "10.0.0.0/8", "cafe", "::1", "@cloudflare"]);
         assert_eq!(references[0], AddressReference::Set("office".into()));
         assert_eq!(references[2], AddressReference::Set("cafe".into()));
         insta::assert_snapshot!(complaints::<AddressReference>(&[
             "",
-            "@github/hooks",
+            "@github/hoks",
             "any",
             "*",
             "Office",

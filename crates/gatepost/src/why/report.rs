@@ -89,6 +89,8 @@ struct RuleReport<'e> {
     name: &'e str,
     #[serde(skip_serializing_if = "Option::is_none")]
     network: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    age_seconds: Option<u64>,
     file: &'e str,
     line: usize,
     column: usize,
@@ -125,8 +127,9 @@ impl<'e> StepReport<'e> {
 
 impl<'e> RuleReport<'e> {
     fn of(rule: &'e Rule) -> Self {
-        let Rule { name, network, place } = rule;
+        let Rule { name, network, age, place } = rule;
         let network = network.map(|network| network.to_string());
-        Self { name, network, file: place.file(), line: place.line(), column: place.column() }
+        let age_seconds = age.map(|age| age.as_secs());
+        Self { name, network, age_seconds, file: place.file(), line: place.line(), column: place.column() }
     }
 }

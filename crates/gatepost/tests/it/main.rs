@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
 mod access_log;
+mod address_sets;
 mod admin;
 mod broken;
 mod cli;

@@ -85,7 +85,11 @@ impl Words {
             Rejection::Unsigned | Rejection::BadSignature(_) | Rejection::Replayed => {
                 Self::before(rejection.status(), "UnauthorizedException", "Unauthorized")
             }
-            Rejection::Busy | Rejection::ListenerGone | Rejection::SpoolFull(_) | Rejection::DeliveriesFull => {
+            Rejection::Busy
+            | Rejection::ListenerGone
+            | Rejection::AddressesUnknown { .. }
+            | Rejection::SpoolFull(_)
+            | Rejection::DeliveriesFull => {
                 Self::before(rejection.status(), "ServiceUnavailableException", "Service Unavailable")
             }
             Rejection::BodyStalled => Self::before(rejection.status(), "RequestTimeoutException", "Request Timeout"),

@@ -4,6 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_config::model::ProxyProtocol;
@@ -16,8 +17,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::connection::wire::{Secured, Wire};
 use crate::connection::{Connection, Protocol};
 use crate::record::Record;
-use crate::rejection::Reason;
-use crate::snapshot::Listener;
+use crate::rejection::{Reason, never_loaded};
+use crate::snapshot::{Listener, Listing};
 use crate::worker::{Membership, Site, Worker};
 
 /// A connection on which something has come.
@@ -50,6 +51,9 @@ pub(super) enum NotArrived {
     /// A PROXY header must come first, from a sender that is believed.
     #[error("{0}")]
     NoProxyHeader(&'static str),
+    /// Whether the sender is believed depends on an address set that has no good copy yet.
+    #[error("{}", never_loaded(.0))]
+    SenderUnknown(Arc<str>),
     /// A PROXY header that makes no sense.
     #[error(transparent)]
     BadProxyHeader(#[from] ProxyHeaderError),
@@ -102,11 +106,17 @@ async fn begin(
         && behind.proxy_protocol != ProxyProtocol::Off
     {
         let is_required = behind.proxy_protocol == ProxyProtocol::Required;
-        if behind.senders.contain(peer.socket) {
-            peer.proxied = proxied(wire, is_required).await?;
-            departure.unless_spoken(wire).await?;
-        } else if is_required {
-            return Err(NotArrived::NoProxyHeader("the sender is none of those in `behind`"));
+        match behind.senders.list(peer.socket) {
+            Listing::Listed => {
+                peer.proxied = proxied(wire, is_required).await?;
+                departure.unless_spoken(wire).await?;
+            }
+            Listing::NotListed if is_required => {
+                return Err(NotArrived::NoProxyHeader("the sender is none of those in `behind`"));
+            }
+            Listing::NotListed => {}
+            // Nobody knows whether it may begin with a header, so nothing that it begins with can be understood.
+            Listing::Unknown(set) => return Err(NotArrived::SenderUnknown(Arc::clone(set.name()))),
         }
     }
     if !listener.is_secure {
@@ -162,15 +172,18 @@ impl NotArrived {
             Self::Unwanted | Self::Io(_) | Self::Handshake(HandshakeError::Left | HandshakeError::Io(_)) => None,
             Self::Handshake(_) | Self::NoCertificates => Some(Reason::TlsHandshake),
             Self::NoProxyHeader(_) | Self::BadProxyHeader(_) => Some(Reason::ProxyHeader),
+            Self::SenderUnknown(_) => Some(Reason::AddressesUnknown),
         }
     }
 
     fn detail(&self) -> Option<String> {
         match self {
             Self::Late | Self::Unwanted | Self::Io(_) => None,
-            Self::Handshake(_) | Self::NoCertificates | Self::NoProxyHeader(_) | Self::BadProxyHeader(_) => {
-                Some(self.to_string())
-            }
+            Self::Handshake(_)
+            | Self::NoCertificates
+            | Self::NoProxyHeader(_)
+            | Self::SenderUnknown(_)
+            | Self::BadProxyHeader(_) => Some(self.to_string()),
         }
     }
 }

@@ -118,3 +118,25 @@ fn a_throttle_by_client_is_asked_right_after_the_address_and_has_the_place_of_it
     ];
     assert_eq!(said, expected);
 }
+
+#[test]
+fn nobody_is_the_client_while_a_set_in_behind_was_never_loaded() {
+    let text = r#"
+        [listen.default]
+        addresses = ["127.0.0.1:0"]
+        behind    = ["@cloudflare", "10.0.0.1"]
+
+        [route."GET /"]
+        open    = true
+        respond = { status = 204 }
+    "#;
+    let directory = tempfile::tempdir().unwrap();
+    let model = load_text("gatepost.toml", text, directory.path()).unwrap().model;
+    let (said, reason) = clients(&model, "192.0.2.7", &[]);
+    assert_eq!(reason, "addresses_unknown");
+    let lacking = "the address set @cloudflare was never loaded, so nobody knows whether the last sender is believed";
+    assert_eq!(said, ["192.0.2.7, the peer of the connection", lacking]);
+    // Who is listed in so many words is believed, and tells of nobody else.
+    let (said, reason) = clients(&model, "10.0.0.1", &[]);
+    assert_eq!((said.len(), reason), (1, "admitted"));
+}

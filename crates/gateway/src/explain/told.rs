@@ -10,13 +10,14 @@ use gatepost_config::model::{self, Action, Addresses, ForwardedHeader, Model, Ra
 use gatepost_config::{Place, Secret};
 use gatepost_iam::{Decision, NearMiss, Unmet};
 use gatepost_net::{HopSource, Stop};
+use gatepost_ranges::Feeds;
 use http::{HeaderMap, StatusCode};
 use ipnet::IpNet;
 
 use crate::compile::host_text;
 use crate::decision::Outcome;
 use crate::explain::{Check, ExplainError, Explanation, Refusal, Rule, Step, Verdict};
-use crate::rejection::Reason;
+use crate::rejection::{Reason, never_loaded};
 use crate::signature::Flaw;
 use crate::snapshot::{HostMatch, Route};
 use crate::trace::Note;
@@ -26,6 +27,7 @@ pub(super) struct Teller<'m> {
     pub(super) model: &'m Model,
     pub(super) listener: &'m model::Listener,
     pub(super) client: IpAddr,
+    pub(super) feeds: &'m Feeds,
 }
 
 /// A route as it was written.
@@ -88,6 +90,7 @@ impl<'m> Teller<'m> {
                 }
                 return Ok(());
             }
+            Note::SenderUnknown { set } => self.sender_unknown(&set)?,
             Note::Read { host, path } => Step::pass(Check::Request, format!("host {host}, path {path}")),
             Note::Malformed(malformed) => Step::refuse(Check::Request, malformed.to_string()),
             Note::ToHttps(status) => {
@@ -117,7 +120,7 @@ impl<'m> Teller<'m> {
     /// One of the senders on the way to the client, which is the last of them.
     fn sender(&self, address: IpAddr, source: HopSource, believed: bool) -> Result<Step, ExplainError> {
         let behind = self.listener.behind.as_ref();
-        let rules = behind.map(|behind| listing(&behind.senders, address)).unwrap_or_default();
+        let rules = behind.map(|behind| self.listing(&behind.senders, address)).unwrap_or_default();
         agree(believed, &rules, "behind")?;
         let told = match source {
             HopSource::Socket => "the peer of the connection".to_owned(),
@@ -135,6 +138,14 @@ impl<'m> Teller<'m> {
         };
         let believed = if believed { format!(", believed: {}", names(&rules)) } else { String::new() };
         Ok(Step::pass(Check::Client, format!("{address}, {told}{believed}")).by(rules))
+    }
+
+    /// The sender seen last may be believed, or may be the client.
+    fn sender_unknown(&self, set: &str) -> Result<Step, ExplainError> {
+        let behind = self.listener.behind.as_ref();
+        let behind = behind.ok_or_else(|| ExplainError::contradiction("nobody is believed, and somebody may be"))?;
+        let text = format!("{}, so nobody knows whether the last sender is believed", never_loaded(set));
+        Ok(Step::refuse(Check::Client, text).by(self.lacking(&behind.senders)))
     }
 
     /// A compiled route shares its key with the one that it was compiled from.
@@ -163,8 +174,10 @@ impl<'m> Teller<'m> {
         Ok(Step::refuse(Check::Route, text).by(rules))
     }
 
-    fn from(&self, written: Written<'_>, listed: bool) -> Result<Step, ExplainError> {
-        let rules = listing(&written.rule_of_addresses()?.from, self.client);
+    fn from(&self, written: Written<'_>, listed: Option<bool>) -> Result<Step, ExplainError> {
+        let entries = &written.rule_of_addresses()?.from;
+        let Some(listed) = listed else { return Ok(self.unknown(Check::From, entries)) };
+        let rules = self.listing(entries, self.client);
         agree(listed, &rules, "from")?;
         Ok(if listed {
             Step::pass(Check::From, format!("lists {}: {}", self.client, names(&rules))).by(rules)
@@ -179,14 +192,52 @@ impl<'m> Teller<'m> {
         })
     }
 
-    fn except(&self, written: Written<'_>, listed: bool) -> Result<Step, ExplainError> {
-        let rules = listing(&written.rule_of_addresses()?.except, self.client);
+    fn except(&self, written: Written<'_>, listed: Option<bool>) -> Result<Step, ExplainError> {
+        let entries = &written.rule_of_addresses()?.except;
+        let Some(listed) = listed else { return Ok(self.unknown(Check::Except, entries)) };
+        let rules = self.listing(entries, self.client);
         agree(listed, &rules, "except")?;
         Ok(if listed {
             Step::refuse(Check::Except, format!("takes {} out: {}", self.client, names(&rules))).by(rules)
         } else {
             Step::pass(Check::Except, format!("no entry lists {}", self.client))
         })
+    }
+
+    /// Whether one of the entries lists the client is not known yet.
+    fn unknown(&self, check: Check, entries: &[model::AddressEntry]) -> Step {
+        let lacking = self.lacking(entries);
+        let were = if lacking.len() == 1 { "was" } else { "were" };
+        let text = format!("no known entry lists {}, and {} {were} never loaded", self.client, names(&lacking));
+        Step::refuse(check, text).by(lacking)
+    }
+
+    /// Every entry that has no good copy yet.
+    fn lacking(&self, entries: &[model::AddressEntry]) -> Vec<Rule> {
+        let lacking = entries.iter().filter_map(|entry| match &entry.addresses {
+            Addresses::Network(_) => None,
+            Addresses::Set(set) => {
+                self.feeds.get(set).filter(|live| !live.is_loaded()).map(|_| Rule::new(&*set.name, &entry.place))
+            }
+        });
+        lacking.collect()
+    }
+
+    /// Every entry that holds an address.
+    fn listing(&self, entries: &[model::AddressEntry], address: IpAddr) -> Vec<Rule> {
+        let holds = |network: &&IpNet| network.contains(&address);
+        let listing = entries.iter().filter_map(|entry| match &entry.addresses {
+            Addresses::Network(network) => holds(&network).then(|| Rule::new(network_text(*network), &entry.place)),
+            Addresses::Set(set) => {
+                let rule = Rule::new(&*set.name, &entry.place);
+                if let Some(live) = self.feeds.get(set) {
+                    return Some(Rule { network: Some(live.network_of(address)?), age: live.age(), ..rule });
+                }
+                let narrowest = set.source.fixed().iter().filter(holds).max_by_key(|network| network.prefix_len())?;
+                Some(Rule { network: Some(*narrowest), ..rule })
+            }
+        });
+        listing.collect()
     }
 }
 
@@ -295,21 +346,8 @@ impl Step {
 
 impl Rule {
     fn new(name: impl Into<String>, place: &Place) -> Self {
-        Self { name: name.into(), network: None, place: place.clone() }
+        Self { name: name.into(), network: None, age: None, place: place.clone() }
     }
-}
-
-/// Every entry that holds an address.
-fn listing(entries: &[model::AddressEntry], address: IpAddr) -> Vec<Rule> {
-    let holds = |network: &&IpNet| network.contains(&address);
-    let listing = entries.iter().filter_map(|entry| match &entry.addresses {
-        Addresses::Network(network) => holds(&network).then(|| Rule::new(network_text(*network), &entry.place)),
-        Addresses::Set(set) => {
-            let narrowest = set.source.fixed().iter().filter(holds).max_by_key(|network| network.prefix_len())?;
-            Some(Rule { network: Some(*narrowest), ..Rule::new(&*set.name, &entry.place) })
-        }
-    });
-    listing.collect()
 }
 
 /// The compiled sets decided; the written entries only explain. They say the same, or one of them is wrong.
@@ -389,10 +427,21 @@ fn forward_text(forward: &model::Forward) -> String {
 /// `office (192.0.2.0/24), 198.51.100.7`.
 fn names(rules: &[Rule]) -> String {
     let name = |rule: &Rule| match &rule.network {
-        Some(network) => format!("{} ({})", rule.name, network_text(*network)),
+        Some(network) => match rule.age {
+            Some(age) => format!("{} ({}, {} old)", rule.name, network_text(*network), age_text(age)),
+            None => format!("{} ({})", rule.name, network_text(*network)),
+        },
         None => rule.name.clone(),
     };
     rules.iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
+/// `3h`: in the greatest unit of which there is one.
+fn age_text(age: Duration) -> String {
+    let seconds = age.as_secs();
+    let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
+    let unit = units.into_iter().find(|(length, _)| seconds >= *length);
+    unit.map_or_else(|| format!("{seconds}s"), |(length, unit)| format!("{}{unit}", seconds / length))
 }
 
 /// An address alone is written without its length.

@@ -3,6 +3,7 @@
 //! One binary, because each would link the whole gateway again. Every test starts its own gateway and its own backends
 //! on ports that the kernel chooses; none depends on another.
 
+mod address_sets;
 mod admission;
 mod balance;
 mod client_address;
