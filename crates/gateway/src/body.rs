@@ -23,6 +23,7 @@ use crate::forward::pool::Pooled;
 use crate::forward::trailers;
 use crate::record::{Ended, Record};
 use crate::stream::{BodyFailure, Stream};
+use crate::trace::Notes;
 
 /// The body of a request where both reach it: whoever sends it on, and the stream it comes on, which takes it back when
 /// the exchange is over.
@@ -439,6 +440,11 @@ impl Exchange {
         if let Some(record) = &mut self.record {
             addition(record);
         }
+    }
+
+    /// Listens to what is decided about the request, for its record.
+    pub(crate) fn trace(&mut self) -> Option<&mut Notes> {
+        self.record.as_mut().map(|record| &mut record.notes)
     }
 
     /// Keeps what admission gave until the answer has ended.

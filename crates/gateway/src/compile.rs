@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, RandomState};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use gatepost_config::model::{self, Model, ThrottleBy};
@@ -16,8 +17,8 @@ use crate::gateway::ApplyError;
 use crate::log_line::route_fields;
 use crate::router::Router;
 use crate::snapshot::{
-    Action, AddressRule, Addresses, Api, ApiNames, Behind, Entry, Forward, Hosts, ListenKey, Listener, Parallel,
-    Redirect, Respond, Route, Rules, Snapshot,
+    Action, AddressRule, Addresses, Api, ApiNames, Behind, Entry, Forward, Hosts, ListenKey, Listener, Meter,
+    NamedMeter, Parallel, Redirect, Respond, Route, RouteNumber, Rules, Snapshot,
 };
 use crate::stats::Stats;
 use crate::upstream::{Check, Common, Condition, Security, Target, Upstream, target_hash};
@@ -80,6 +81,7 @@ struct Compiler<'a> {
     /// How many slots a table of clients gets.
     client_slots: usize,
     used_meters: HashSet<MeterName>,
+    meters: Vec<NamedMeter>,
     used_targets: HashSet<TargetName>,
 }
 
@@ -119,11 +121,12 @@ impl Snapshot {
             lists: HashMap::new(),
             upstreams: HashMap::new(),
             used_meters: HashSet::new(),
+            meters: Vec::new(),
             used_targets: HashSet::new(),
         };
         compiler.lasting.checks.clear();
         let apis: Vec<(&model::Api, Arc<Api>)> =
-            model.apis.iter().map(|api| (api, Arc::new(compiler.api(api)))).collect();
+            model.apis.iter().zip(0..).map(|(api, number)| (api, Arc::new(compiler.api(number, api)))).collect();
         let listeners: Vec<_> = model
             .listeners
             .iter()
@@ -142,7 +145,13 @@ impl Snapshot {
             })
             .collect();
         compiler.forget();
-        Self { number, listeners: listeners.into_iter().collect() }
+        Self {
+            number,
+            since: SystemTime::now(),
+            listeners: listeners.into_iter().collect(),
+            meters: compiler.meters.into(),
+            model: Arc::new(without_secrets(model)),
+        }
     }
 }
 
@@ -223,33 +232,45 @@ impl Hosts {
 }
 
 impl Compiler<'_> {
-    fn api(&mut self, api: &model::Api) -> Api {
+    fn api(&mut self, number: u32, api: &model::Api) -> Api {
         let names = Arc::new(ApiNames {
             id: Arc::clone(&api.id),
             base: Arc::clone(&api.base),
             durations: self.stats.api(&api.name),
         });
         let shared = self.throttles(&api.throttles, &api.name, None);
-        let routes: Vec<Arc<Route>> =
-            api.routes.iter().map(|route| Arc::new(self.route(route, api, &names, &shared))).collect();
+        let routes = api.routes.iter().zip(0..).map(|(route, place)| {
+            let number = RouteNumber { api: number, route: place };
+            Arc::new(self.route(number, route, api, &names, &shared))
+        });
+        let routes: Vec<Arc<Route>> = routes.collect();
         let router = Router::new(api.routes.iter().map(|route| &route.matcher).zip(routes));
-        Api { name: Arc::clone(&api.name), base: Arc::clone(&api.base), router }
+        Api { number, base: Arc::clone(&api.base), router }
     }
 
-    fn route(&mut self, route: &model::Route, api: &model::Api, names: &Arc<ApiNames>, shared: &Throttles) -> Route {
+    fn route(
+        &mut self,
+        number: RouteNumber,
+        route: &model::Route,
+        api: &model::Api,
+        names: &Arc<ApiNames>,
+        shared: &Throttles,
+    ) -> Route {
         let model::Api { name: api, stage, .. } = api;
         let mut throttles = self.throttles(&route.throttles, api, Some(&route.key));
         throttles.buckets.extend_from_slice(&shared.buckets);
         throttles.client_tables.extend_from_slice(&shared.client_tables);
         Route {
+            number,
             api: Arc::clone(names),
             key: Arc::clone(&route.key),
             matcher: route.matcher.clone(),
             entry: self.entry(&route.entry),
             client_tables: throttles.client_tables.into(),
             buckets: throttles.buckets.into(),
-            parallel: route.parallel.map(|cap| Parallel { slots: self.slots(api, &route.key), cap: cap.get() }),
+            parallel: route.parallel.map(|cap| self.parallel(cap.get(), api, &route.key)),
             max_body: route.max_body,
+            reads_headers: route.entry.rules().is_some_and(|rules| !rules.policies.is_empty()),
             action: self.action(&route.action),
             stats: self.stats.route(api, &route.key),
             log_fields: route_fields(&names.id, stage, &route.key),
@@ -262,12 +283,30 @@ impl Compiler<'_> {
             let name = MeterName { api: Arc::clone(api), route: route.cloned(), by: throttle.by, index };
             let law = Law::new(throttle.rate.count, throttle.rate.per, throttle.burst);
             match throttle.by {
-                ThrottleBy::Everyone => compiled.buckets.push(self.bucket(&name, law)),
-                ThrottleBy::Client => compiled.client_tables.push(self.client_table(&name, law)),
+                ThrottleBy::Everyone => {
+                    let bucket = self.bucket(&name, law);
+                    self.meter(api, route, Meter::Bucket(*throttle, Arc::clone(&bucket)));
+                    compiled.buckets.push(bucket);
+                }
+                ThrottleBy::Client => {
+                    let table = self.client_table(&name, law);
+                    self.meter(api, route, Meter::Clients(*throttle, Arc::clone(&table)));
+                    compiled.client_tables.push(table);
+                }
             }
             self.used_meters.insert(name);
         }
         compiled
+    }
+
+    fn meter(&mut self, api: &Arc<str>, route: Option<&Arc<str>>, meter: Meter) {
+        self.meters.push(NamedMeter { api: Arc::clone(api), route: route.cloned(), meter });
+    }
+
+    fn parallel(&mut self, cap: usize, api: &Arc<str>, route: &Arc<str>) -> Parallel {
+        let parallel = Parallel { slots: self.slots(api, route), cap };
+        self.meter(api, Some(route), Meter::Parallel(parallel.clone()));
+        parallel
     }
 
     fn bucket(&mut self, name: &MeterName, law: Law) -> Arc<Bucket> {
@@ -431,6 +470,11 @@ impl Compiler<'_> {
         stats.follow(lasting.targets.values());
         stats.forget();
     }
+}
+
+/// What is kept of a model as long as anybody may ask about it: all but what must not lie about in memory.
+fn without_secrets(model: &Model) -> Model {
+    Model { server: model::Server { admin_token: None, ..model.server.clone() }, domains: Vec::new(), ..model.clone() }
 }
 
 /// As many as a table of its own would have, until all tables together would take more than some 28 MB.

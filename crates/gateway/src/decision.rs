@@ -39,6 +39,7 @@ impl Listener {
         trace: &mut impl Trace,
     ) -> Decision<'_> {
         if !is_served {
+            trace.note(|| Note::Misdirected);
             return Decision { route: None, outcome: Err(Rejection::Misdirected) };
         }
         if let Some(status) = self.redirect {

@@ -9,11 +9,14 @@
 
 mod told;
 
+pub(crate) use self::told::rate_text;
+
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use gatepost_config::Place;
-use gatepost_config::model::Model;
+use gatepost_config::model::{self, Model};
 use gatepost_net::Peer;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, StatusCode, Uri};
@@ -24,13 +27,14 @@ use crate::admission::Meters;
 use crate::clock::Clock;
 use crate::compile::Lasting;
 use crate::decision::Outcome;
-use crate::explain::told::Teller;
+use crate::decisions::Kept;
+use crate::explain::told::{End, Teller};
 use crate::host::host_name;
 use crate::rejection::{Reason, Rejection};
 use crate::request::Facts;
 use crate::snapshot::{ListenKey, Listener, Snapshot};
 use crate::stats::Stats;
-use crate::trace::Note;
+use crate::trace::Notes;
 
 /// Says what would become of a request and why, if it were the first one that a gateway with this configuration gets:
 /// every meter full, nothing under way. A body counts as its declared length.
@@ -38,17 +42,51 @@ use crate::trace::Note;
 /// # Errors
 /// There is no such listener; or the gateway contradicts its own configuration, which would be a mistake in it.
 pub fn explain(model: &Model, inquiry: &Inquiry<'_>) -> Result<Explanation, ExplainError> {
-    let known = model.listeners.iter().find(|listener| *listener.name == *inquiry.listener);
-    let listener = known.ok_or_else(|| ExplainError::NoListener(inquiry.listener.to_owned()))?;
+    known(model, inquiry.listener)?;
     let clock = Clock::start();
     let snapshot = Snapshot::compile(model, None, &mut Lasting::for_one_client(), &Stats::default(), clock.now());
+    explain_by(&snapshot, model, inquiry, Meters::Live(clock))
+}
+
+/// Says what would become of a request that is judged by `snapshot`, which was compiled from `model`, and `meters`.
+pub(crate) fn explain_by(
+    snapshot: &Snapshot,
+    model: &Model,
+    inquiry: &Inquiry<'_>,
+    meters: Meters,
+) -> Result<Explanation, ExplainError> {
+    let listener = known(model, inquiry.listener)?;
     let compiled = ListenKey::of(listener).next().and_then(|key| snapshot.listeners.get(&key));
     let compiled = compiled.ok_or_else(|| ExplainError::contradiction("the listener is not among the compiled"))?;
-    let mut notes = Vec::new();
+    let mut notes = Notes::new();
     let peer = Peer { socket: inquiry.from, proxied: None };
     let client = compiled.client(peer, &inquiry.headers, &mut notes).address;
-    let outcome = judge(client, inquiry, compiled, clock, &mut notes);
-    Teller { model, listener, client }.tell(notes, outcome)
+    let mut asked = Asked::default();
+    let outcome = judge(client, inquiry, compiled, meters, &mut asked, &mut notes);
+    let end = match &outcome {
+        Ok(Outcome::Admitted(permit)) => End::Admitted(permit.route().number),
+        Ok(Outcome::ToHttps(_)) => End::Elsewhere,
+        Err(Refusal::Unreadable(why)) => End::Unreadable(why),
+        Err(Refusal::Rejected(rejection)) => End::Rejected(rejection),
+    };
+    Teller { model, listener, client, host: &asked.host, path: &asked.path }.tell(&notes, end)
+}
+
+/// Says what became of a request, and why, as it was decided then. `model` is what it was judged by.
+pub(crate) fn explain_kept(model: &Model, kept: &Kept) -> Result<Explanation, ExplainError> {
+    let rejection = kept.rejection.as_ref();
+    let rejection = rejection.ok_or_else(|| ExplainError::contradiction("a request is refused without a rejection"))?;
+    if matches!(rejection, Rejection::ListenerGone) {
+        return Ok(told::listener_gone(&kept.listener, rejection));
+    }
+    let listener = known(model, &kept.listener)?;
+    let end = if kept.admitted { End::Failed(rejection) } else { End::Rejected(rejection) };
+    Teller { model, listener, client: kept.client, host: &kept.host, path: &kept.path }.tell(&kept.notes, end)
+}
+
+fn known<'m>(model: &'m Model, name: &str) -> Result<&'m model::Listener, ExplainError> {
+    let found = model.listeners.iter().find(|listener| *listener.name == *name);
+    found.ok_or_else(|| ExplainError::NoListener(name.to_owned()))
 }
 
 /// A request as a client would send it, up to the end of its head.
@@ -221,19 +259,28 @@ impl From<Rejection> for Refusal {
     }
 }
 
+/// What was asked for, once that is understood.
+#[derive(Default)]
+struct Asked {
+    host: Arc<str>,
+    path: Box<str>,
+}
+
 /// What is decided about the request, by what decides about all of them. TLS is taken to be as it should.
 fn judge(
     client: IpAddr,
     inquiry: &Inquiry<'_>,
     listener: &Listener,
-    clock: Clock,
-    notes: &mut Vec<Note>,
+    meters: Meters,
+    asked: &mut Asked,
+    notes: &mut Notes,
 ) -> Result<Outcome, Refusal> {
     let Inquiry { method, target, headers, .. } = inquiry;
     let uri: Uri = target.parse().map_err(|_| Refusal::Unreadable("the path is not one that HTTP can carry"))?;
     let length = body_length(headers)?;
     let facts = Facts::read(client, method, &uri, headers, length, host_name, notes).map_err(Rejection::Malformed)?;
-    Ok(listener.decide(&facts, true, Meters::Live(clock), notes).outcome?)
+    *asked = Asked { host: Arc::clone(&facts.host), path: facts.path.as_ref().into() };
+    Ok(listener.decide(&facts, true, meters, notes).outcome?)
 }
 
 /// The length of the body as hyper finds it (RFC 9112, 6.3): a transfer coding hides it; without either there is none.

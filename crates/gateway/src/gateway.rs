@@ -22,6 +22,8 @@ use crate::access_log::{LogWriter, Sink};
 use crate::certificates::server_tls;
 use crate::clock::Clock;
 use crate::compile::Lasting;
+use crate::decisions::Decisions;
+use crate::observer::Observer;
 use crate::snapshot::{ListenKey, Snapshot};
 use crate::stats::{Stats, WorkerStats};
 use crate::upstream::{Probers, TargetReport};
@@ -50,6 +52,7 @@ pub struct Gateway {
 pub(crate) struct Shared {
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(crate) stats: Arc<Stats>,
+    pub(crate) decisions: Arc<Decisions>,
     pub(crate) clock: Clock,
     pub(crate) resolver: Resolver,
     pub(crate) id_seed: u64,
@@ -108,7 +111,8 @@ impl Gateway {
         let stats = Arc::new(Stats::default());
         let clock = Clock::start();
         let sink = open_log(&model.log.access)?;
-        let log = LogWriter::start(sink, Arc::clone(&stats)).map_err(ApplyError::Thread)?;
+        let decisions = Arc::new(Decisions::default());
+        let log = LogWriter::start(sink, Arc::clone(&stats), Arc::clone(&decisions)).map_err(ApplyError::Thread)?;
         let mut lasting = Lasting::default();
         let tickets = Tickets::new()?;
         let tls = server_tls(model, &tickets)?;
@@ -118,11 +122,13 @@ impl Gateway {
 
         let first = Arc::new(Snapshot::compile(model, tls.as_ref(), &mut lasting, &stats, clock.now()));
         stats.snapshot.store(first.number, Ordering::Relaxed);
+        decisions.follow(first.number, &first.model);
         let mut probers = Probers::new(resolver.clone());
         probers.follow(lasting.checks());
         let shared = Arc::new(Shared {
             snapshot: Arc::new(ArcSwap::new(first)),
             stats,
+            decisions,
             clock,
             resolver,
             id_seed: id_seed(),
@@ -164,6 +170,8 @@ impl Gateway {
         let Shared { stats, clock, .. } = &*self.shared;
         let next = Arc::new(Snapshot::compile(model, tls.as_ref(), &mut self.lasting, stats, clock.now()));
         stats.snapshot.store(next.number, Ordering::Relaxed);
+        // Before a request is judged by it.
+        self.shared.decisions.follow(next.number, &next.model);
         stats.reloads_applied.fetch_add(1, Ordering::Relaxed);
         // Before a request meets them: a target that is to be probed is not fit until it was.
         self.probers.follow(self.lasting.checks());
@@ -181,6 +189,7 @@ impl Gateway {
     /// Frees snapshots that nobody looks at any more; worth doing now and then.
     pub fn tidy(&mut self) {
         self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+        self.shared.decisions.tidy();
     }
 
     /// Counts a configuration that was refused before it came here.
@@ -202,6 +211,12 @@ impl Gateway {
     /// The targets of all upstreams as they are now, in no order.
     pub fn targets(&self) -> impl Iterator<Item = TargetReport> {
         self.lasting.targets().map(|target| target.report())
+    }
+
+    /// Whoever looks at it from outside.
+    #[must_use]
+    pub fn observer(&self) -> Observer {
+        Observer::new(Arc::clone(&self.shared), self.log.hurry())
     }
 
     /// What it counts.

@@ -28,12 +28,11 @@ use crate::body::{Answering, Exchange, RequestBody, ResponseBody, SharedBody};
 use crate::connection::Tunnel;
 use crate::decision::{Decision, Outcome};
 use crate::forward::{Backend, Forwarded, forward};
-use crate::record::{ClientFrom, Record, cut};
+use crate::record::{ClientFrom, PolicyHeaders, Record, cut};
 use crate::rejection::{BadUpstream, Rejection};
 use crate::request::Facts;
 use crate::snapshot::{Action, Behind, Listener, Redirect, Respond, Route, below_base};
 use crate::stream::Stream;
-use crate::trace::NoTrace;
 
 /// Serves one request.
 pub(crate) async fn serve(stream: Stream, request: Request<Incoming>) -> Result<Response<ResponseBody>, Infallible> {
@@ -56,6 +55,9 @@ pub(crate) async fn serve(stream: Stream, request: Request<Incoming>) -> Result<
     };
     Ok(finish(outcome, body_fits, spare, exchange))
 }
+
+/// What a refusal is known by.
+pub(crate) const DECISION: HeaderName = HeaderName::from_static("x-gatepost-decision");
 
 /// What of the path lies below the API's base path, in the one form.
 #[derive(Debug)]
@@ -102,11 +104,15 @@ fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<J
     let connection = Rc::clone(&exchange.stream.connection);
     let Parts { method, uri, headers, .. } = parts;
     let mut cache = connection.worker.snapshot.borrow_mut();
-    let listener = connection.site.listener(cache.load()).ok_or(Rejection::ListenerGone)?;
+    let snapshot = cache.load();
+    let (number, listener) = (snapshot.number, connection.site.listener(snapshot));
     drop(cache);
+    let length = body.length();
+    exchange.note(|record| record.judged_by(number, listener.as_ref().map(|listener| &listener.name), length));
+    let listener = listener.ok_or(Rejection::ListenerGone)?;
     let client = find_client(&listener, headers, exchange);
     let name = |host: &[u8]| connection.host_name(host);
-    let facts = match Facts::read(client, method, uri, headers, body.length(), name, &mut NoTrace) {
+    let facts = match Facts::read(client, method, uri, headers, length, name, &mut exchange.trace()) {
         Ok(facts) => facts,
         Err(malformed) => {
             let host = headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
@@ -118,10 +124,14 @@ fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<J
     exchange.note(|record| record.name(Arc::clone(&facts.host), &facts.path));
 
     let meters = Meters::Live(connection.worker.shared.clock);
-    let Decision { route, outcome } = listener.decide(&facts, connection.serves_host(), meters, &mut NoTrace);
+    let decision = listener.decide(&facts, connection.serves_host(), meters, &mut exchange.trace());
+    let Decision { route, outcome } = decision;
     exchange.note(|record| {
         record.route = route.cloned();
         record.admitted = outcome.is_ok();
+        if outcome.is_err() && route.is_some_and(|route| route.reads_headers) {
+            record.headers = Some(PolicyHeaders::of(headers));
+        }
     });
     match outcome? {
         Outcome::Admitted(permit) => {
@@ -135,13 +145,14 @@ fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<J
 /// Who sends the request: on most listeners whoever the connection is with.
 fn find_client(listener: &Listener, headers: &HeaderMap, exchange: &mut Exchange) -> IpAddr {
     let connection = Rc::clone(&exchange.stream.connection);
-    let client = listener.client(connection.peer, headers, &mut NoTrace);
+    let client = listener.client(connection.peer, headers, &mut exchange.trace());
     exchange.client = client.address;
     let behind = listener.behind.as_ref();
     exchange.believed = behind.map_or(BelievedHeader::Off, |behind| behind.header_believed(connection.peer));
     // A PROXY header may have been believed before a reload, and be no longer.
     if behind.is_some() || connection.peer.proxied.is_some() {
         exchange.note(|record| {
+            record.address = client.address;
             record.client = connection.text_of(client.address);
             record.client_from = match client.decided_by {
                 HopSource::Socket => ClientFrom::Socket,
@@ -190,7 +201,6 @@ fn finish(
     spare: HeaderMap,
     mut exchange: Exchange,
 ) -> Response<ResponseBody> {
-    const DECISION: HeaderName = HeaderName::from_static("x-gatepost-decision");
     let Stream { connection, progress } = exchange.stream.clone();
     let mut closes = connection.site.is_leaving();
     progress.answered();
@@ -214,8 +224,8 @@ fn finish(
             let mut response = rejection.answer(spare);
             exchange.note(|record| {
                 record.reason = Some(rejection.reason());
-                record.detail = rejection.detail();
                 record.status = Some(response.status());
+                record.rejection = Some(rejection);
                 response.headers_mut().insert(DECISION, record.id.header());
             });
             whole(response, exchange)

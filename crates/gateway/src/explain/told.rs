@@ -1,22 +1,23 @@
 //! What was decided, told with the rules that decided it and the places where they were written.
 
+use std::cmp::Reverse;
 use std::fmt::Write;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use bytes::Bytes;
 use gatepost_config::Place;
-use gatepost_config::model::{self, Action, Addresses, ForwardedHeader, Model, Rate, ThrottleBy};
+use gatepost_config::model::{self, Action, Addresses, ForwardedHeader, HostPattern, Model, Rate, ThrottleBy};
 use gatepost_net::{HopSource, Stop};
 use http::{HeaderMap, StatusCode};
 use ipnet::IpNet;
 
 use crate::compile::host_text;
-use crate::decision::Outcome;
-use crate::explain::{Check, ExplainError, Explanation, Refusal, Rule, Step, Verdict};
-use crate::rejection::Reason;
-use crate::snapshot::{HostMatch, Route};
+use crate::explain::{Check, ExplainError, Explanation, Rule, Step, Verdict};
+use crate::rejection::{Reason, Rejection};
+use crate::router::Router;
+use crate::snapshot::{HostMatch, RouteNumber, below_base};
 use crate::trace::Note;
 
 /// Reads notes against the model that they come from.
@@ -24,6 +25,25 @@ pub(super) struct Teller<'m> {
     pub(super) model: &'m Model,
     pub(super) listener: &'m model::Listener,
     pub(super) client: IpAddr,
+    /// As routing saw it, if it came to that.
+    pub(super) host: &'m str,
+    /// The path in the one form, perhaps cut.
+    pub(super) path: &'m str,
+}
+
+/// What it came to.
+#[derive(Clone, Copy)]
+pub(super) enum End<'r> {
+    /// It is let in.
+    Admitted(RouteNumber),
+    /// The client is sent to `https`.
+    Elsewhere,
+    /// It is no HTTP.
+    Unreadable(&'static str),
+    /// It is refused.
+    Rejected(&'r Rejection),
+    /// It was let in, and failed.
+    Failed(&'r Rejection),
 }
 
 /// A route as it was written.
@@ -35,35 +55,39 @@ struct Written<'m> {
 
 impl<'m> Teller<'m> {
     /// The whole explanation.
-    pub(super) fn tell(
-        &self,
-        notes: Vec<Note>,
-        outcome: Result<Outcome, Refusal>,
-    ) -> Result<Explanation, ExplainError> {
+    pub(super) fn tell(&self, notes: &[Note], end: End<'_>) -> Result<Explanation, ExplainError> {
         let listener = Rule::new(&*self.listener.name, &self.listener.place);
         let mut steps = vec![Step::pass(Check::Listener, &*self.listener.name).by(vec![listener])];
         let mut written = None;
         for note in notes {
-            if let Note::Route(route) = &note {
-                written = Some(self.written(route)?);
+            if let Note::Route(route) = note {
+                written = Some(self.written(*route)?);
             }
             self.take(note, written, &mut steps)?;
         }
-        let verdict = match outcome {
-            Ok(Outcome::Admitted(permit)) => {
-                steps.push(action(self.written(permit.route())?.route));
+        let verdict = match end {
+            End::Admitted(route) => {
+                steps.push(action(self.written(route)?.route));
                 Verdict::Admitted
             }
             // Its step says so already.
-            Ok(Outcome::ToHttps(_)) => Verdict::Admitted,
-            Err(Refusal::Unreadable(why)) => {
+            End::Elsewhere => Verdict::Admitted,
+            End::Unreadable(why) => {
                 steps.push(Step::refuse(Check::Request, why));
                 unreadable(why)
             }
-            Err(Refusal::Rejected(rejection)) => {
-                let (head, body) = rejection.answer(HeaderMap::new()).into_parts();
-                let (reason, detail) = (rejection.reason(), rejection.detail());
-                Verdict::Refused { status: head.status, headers: head.headers, body, reason, detail }
+            End::Rejected(rejection) => {
+                if matches!(rejection, Rejection::Throttled(_)) {
+                    last_token_gone(&mut steps);
+                }
+                verdict(rejection)
+            }
+            End::Failed(rejection) => {
+                let route =
+                    written.ok_or_else(|| ExplainError::contradiction("a request is let in without a route"))?;
+                let Step { check, text, rules, .. } = action(route.route);
+                steps.push(Step::refuse(check, format!("{text}: {rejection}")).by(rules));
+                verdict(rejection)
             }
         };
         let refuses = steps.iter().any(|step| !step.passed);
@@ -73,9 +97,9 @@ impl<'m> Teller<'m> {
         Ok(Explanation { steps, verdict })
     }
 
-    fn take(&self, note: Note, written: Option<Written<'m>>, steps: &mut Vec<Step>) -> Result<(), ExplainError> {
+    fn take(&self, note: &Note, written: Option<Written<'m>>, steps: &mut Vec<Step>) -> Result<(), ExplainError> {
         let written = || written.ok_or_else(|| ExplainError::contradiction("a request is judged without a route"));
-        steps.push(match note {
+        steps.push(match *note {
             Note::Sender { address, source, believed } => self.sender(address, source, believed)?,
             Note::LastSender(stop) => {
                 if let (Some(last), true) = (steps.last_mut(), stop != Stop::NotBelieved) {
@@ -83,25 +107,31 @@ impl<'m> Teller<'m> {
                 }
                 return Ok(());
             }
-            Note::Read { host, path } => Step::pass(Check::Request, format!("host {host}, path {path}")),
+            Note::Read => Step::pass(Check::Request, format!("host {}, path {}", self.host, self.path)),
             Note::Malformed(malformed) => Step::refuse(Check::Request, malformed.to_string()),
+            Note::Misdirected => {
+                Step::refuse(Check::Request, "the host is none that the connection's certificate stands for")
+            }
             Note::ToHttps(status) => {
                 let rule = Rule::new(&*self.listener.name, &self.listener.place);
                 Step::pass(Check::Redirect, format!("to https with {}", status.as_u16())).by(vec![rule])
             }
-            Note::Api { name, host } => self.api(&name, &host)?,
-            Note::NoApi { host, bases } => no_api(&host, &bases),
-            Note::Route(route) => Step::pass(Check::Route, &*route.key).by(vec![self.written(&route)?.rule()]),
+            Note::Api { number, host } => self.api(number, host)?,
+            Note::NoApi { host } => self.no_api(host),
+            Note::Route(route) => {
+                let written = self.written(route)?;
+                Step::pass(Check::Route, &*written.route.key).by(vec![written.rule()])
+            }
             Note::NoPath => Step::refuse(Check::Route, "no route of the API has this path"),
-            Note::NoMethod(routes) => self.no_method(&routes)?,
+            Note::NoMethod => self.no_method(steps)?,
             Note::Open => {
                 let rule = Rule::new("open", &written()?.route.places.entry);
                 Step::pass(Check::Open, "everyone may enter").by(vec![rule])
             }
             Note::From { listed } => self.from(written()?, listed)?,
             Note::Except { listed } => self.except(written()?, listed)?,
-            Note::Length { told, most } => written()?.max_body(told, most),
-            Note::Parallel { under_way, cap } => written()?.parallel(under_way, cap),
+            Note::Length { told } => written()?.max_body(told),
+            Note::Parallel { under_way } => written()?.parallel(under_way),
             Note::Bucket { by, index, left } => written()?.bucket(by, index, left)?,
         });
         Ok(())
@@ -130,26 +160,73 @@ impl<'m> Teller<'m> {
         Ok(Step::pass(Check::Client, format!("{address}, {told}{believed}")).by(rules))
     }
 
-    /// A compiled route shares its key with the one that it was compiled from.
-    fn written(&self, compiled: &Route) -> Result<Written<'m>, ExplainError> {
-        let mut all = self.model.apis.iter().flat_map(|api| api.routes.iter().map(move |route| Written { api, route }));
-        let found = all.find(|written| Arc::ptr_eq(&written.route.key, &compiled.key));
-        found.ok_or_else(|| ExplainError::contradiction(format!("the route `{}` was never written", compiled.key)))
+    fn written(&self, number: RouteNumber) -> Result<Written<'m>, ExplainError> {
+        let api = self.api_at(number.api)?;
+        let route = api.routes.get(number.route as usize);
+        let route = route.ok_or_else(|| ExplainError::contradiction("a route was never written"))?;
+        Ok(Written { api, route })
     }
 
-    fn api(&self, name: &str, host: &HostMatch<Box<str>>) -> Result<Step, ExplainError> {
-        let api = self.model.apis.iter().find(|api| *api.name == *name);
-        let api = api.ok_or_else(|| ExplainError::contradiction(format!("the API `{name}` was never written")))?;
-        let mut text = format!("{name}, {}", for_host(host));
+    fn api_at(&self, number: u32) -> Result<&'m model::Api, ExplainError> {
+        let api = self.model.apis.get(number as usize);
+        api.ok_or_else(|| ExplainError::contradiction("an API was never written"))
+    }
+
+    fn api(&self, number: u32, host: HostMatch) -> Result<Step, ExplainError> {
+        let api = self.api_at(number)?;
+        let mut text = format!("{}, {}", api.name, self.for_host(host));
         if !api.base.is_empty() {
             text += &format!(", below {}", api.base);
         }
-        Ok(Step::pass(Check::Api, text).by(vec![Rule::new(name, &api.place)]))
+        Ok(Step::pass(Check::Api, text).by(vec![Rule::new(&*api.name, &api.place)]))
     }
 
-    fn no_method(&self, routes: &[Arc<Route>]) -> Result<Step, ExplainError> {
-        let written: Vec<Written<'_>> = routes.iter().map(|route| self.written(route)).collect::<Result<_, _>>()?;
-        let mut rules: Vec<Rule> = written.iter().map(Written::rule).collect();
+    fn no_api(&self, host: HostMatch) -> Step {
+        let suffix = self.suffix(host);
+        let is_matched = |pattern: &HostPattern| match (host, pattern) {
+            (HostMatch::Exact, HostPattern::Exact(name)) => **name == *self.host,
+            (HostMatch::Below(_), HostPattern::Below(name)) => suffix.strip_prefix('.') == Some(name),
+            _ => false,
+        };
+        let answers = |api: &&model::Api| {
+            let for_host = if host == HostMatch::Any { api.hosts.is_empty() } else { api.hosts.iter().any(is_matched) };
+            for_host && api.listeners.contains(&self.listener.name)
+        };
+        let mut bases: Vec<&str> = self.model.apis.iter().filter(answers).map(|api| &*api.base).collect();
+        bases.sort_by_key(|base| Reverse(base.len()));
+        if bases.is_empty() {
+            return Step::refuse(Check::Api, "none on this listener answers for this host");
+        }
+        Step::refuse(Check::Api, format!("those {} answer below {} only", self.for_host(host), bases.join(" and ")))
+    }
+
+    fn suffix(&self, host: HostMatch) -> &'m str {
+        match host {
+            HostMatch::Below(length) => {
+                let start = self.host.len().saturating_sub(length.into());
+                self.host.get(start..).unwrap_or_default()
+            }
+            HostMatch::Exact | HostMatch::Any => "",
+        }
+    }
+
+    fn for_host(&self, host: HostMatch) -> String {
+        match host {
+            HostMatch::Exact => "for this host".to_owned(),
+            HostMatch::Below(_) => format!("for the hosts *{}", self.suffix(host)),
+            HostMatch::Any => "for any host".to_owned(),
+        }
+    }
+
+    /// The routes that have the path, found as routing finds them, but without looking at methods. Of a path that was cut
+    /// none may be found.
+    fn no_method(&self, steps: &[Step]) -> Result<Step, ExplainError> {
+        let chosen = steps.iter().rev().find(|step| step.check == Check::Api).and_then(|step| step.rules.first());
+        let api = self.model.apis.iter().find(|api| chosen.is_some_and(|rule| rule.place == api.place));
+        let api = api.ok_or_else(|| ExplainError::contradiction("a route was looked for in no API"))?;
+        let router = Router::new(api.routes.iter().map(|route| (&route.matcher, route)));
+        let routes = below_base(&api.base, self.path).map(|rest| router.on_path(rest)).unwrap_or_default();
+        let mut rules: Vec<Rule> = routes.into_iter().map(|route| Written { api, route }.rule()).collect();
         // A route of several methods stands there once for each.
         rules.dedup();
         let text = format!("the path is known with other methods only: {}", names(&rules));
@@ -188,7 +265,8 @@ impl Written<'_> {
         rule.ok_or_else(|| ExplainError::contradiction("a route without `from` was asked for its addresses"))
     }
 
-    fn max_body(&self, told: Option<u64>, most: u64) -> Step {
+    fn max_body(&self, told: Option<u64>) -> Step {
+        let most = self.route.max_body;
         let (rule, from) = match &self.route.places.max_body {
             Some(place) => (Rule::new("max_body", place), ""),
             None => (self.rule(), ", the default"),
@@ -202,19 +280,20 @@ impl Written<'_> {
         Step { passed, ..Step::pass(Check::MaxBody, text).by(vec![rule]) }
     }
 
-    fn parallel(&self, under_way: usize, cap: usize) -> Step {
+    fn parallel(&self, under_way: usize) -> Step {
+        let cap = self.route.parallel.map_or(usize::MAX, NonZeroUsize::get);
         let place = self.route.places.parallel.as_ref().unwrap_or(&self.route.place);
         let step = Step::pass(Check::Parallel, format!("{under_way} of {cap} under way"));
         Step { passed: under_way < cap, ..step.by(vec![Rule::new("parallel", place)]) }
     }
 
     /// The buckets of a kind are those of the route's own throttles, then those of its API's.
-    fn bucket(&self, by: ThrottleBy, index: usize, left: u32) -> Result<Step, ExplainError> {
+    fn bucket(&self, by: ThrottleBy, index: u32, left: u32) -> Result<Step, ExplainError> {
         let own = self.route.throttles.iter().zip(&self.route.places.throttles).map(|written| (written, ""));
         let shared = self.api.throttles.iter().zip(&self.api.throttle_places).map(|written| (written, "of the API, "));
         let mut buckets = own.chain(shared).filter(|((throttle, _), _)| throttle.by == by);
         let missing = || ExplainError::contradiction("a bucket was never written");
-        let ((throttle, place), whose) = buckets.nth(index).ok_or_else(missing)?;
+        let ((throttle, place), whose) = buckets.nth(index as usize).ok_or_else(missing)?;
         let each = if by == ThrottleBy::Client { "each client " } else { "" };
         let text = format!("{whose}{each}{}: {left} of {} tokens left", rate_text(throttle.rate), throttle.burst);
         let step = Step::pass(Check::Throttle, text).by(vec![Rule::new("throttle", place)]);
@@ -263,6 +342,28 @@ fn agree(listed: bool, listing: &[Rule], key: &str) -> Result<(), ExplainError> 
     Ok(())
 }
 
+/// A request to an address that was no longer listened on when it came.
+pub(super) fn listener_gone(name: &str, rejection: &Rejection) -> Explanation {
+    let step = Step::refuse(Check::Listener, format!("{name} is no longer listened on"));
+    Explanation { steps: vec![step], verdict: verdict(rejection) }
+}
+
+/// Between the look at a bucket and the taking from it another request may have taken the last token.
+fn last_token_gone(steps: &mut [Step]) {
+    if steps.iter().all(|step| step.passed)
+        && let Some(step) = steps.last_mut().filter(|step| step.check == Check::Throttle)
+    {
+        step.passed = false;
+        step.text += ", and another request took the last one at the same moment";
+    }
+}
+
+fn verdict(rejection: &Rejection) -> Verdict {
+    let (head, body) = rejection.answer(HeaderMap::new()).into_parts();
+    let (reason, detail) = (rejection.reason(), rejection.detail());
+    Verdict::Refused { status: head.status, headers: head.headers, body, reason, detail }
+}
+
 /// What the connection says to what is no HTTP.
 fn unreadable(why: &str) -> Verdict {
     Verdict::Refused {
@@ -271,22 +372,6 @@ fn unreadable(why: &str) -> Verdict {
         body: Bytes::new(),
         reason: Reason::Malformed,
         detail: Some(why.to_owned()),
-    }
-}
-
-fn no_api(host: &HostMatch<Box<str>>, bases: &[Arc<str>]) -> Step {
-    if bases.is_empty() {
-        return Step::refuse(Check::Api, "none on this listener answers for this host");
-    }
-    let bases: Vec<&str> = bases.iter().map(|base| &**base).collect();
-    Step::refuse(Check::Api, format!("those {} answer below {} only", for_host(host), bases.join(" and ")))
-}
-
-fn for_host(host: &HostMatch<Box<str>>) -> String {
-    match host {
-        HostMatch::Exact => "for this host".to_owned(),
-        HostMatch::Below(suffix) => format!("for the hosts *{suffix}"),
-        HostMatch::Any => "for any host".to_owned(),
     }
 }
 
@@ -332,7 +417,7 @@ fn network_text(network: IpNet) -> String {
     if network.prefix_len() == network.max_prefix_len() { network.addr().to_string() } else { network.to_string() }
 }
 
-fn rate_text(rate: Rate) -> String {
+pub(crate) fn rate_text(rate: Rate) -> String {
     const UNITS: [(u64, &str); 4] = [(1, "s"), (60, "m"), (3600, "h"), (86_400, "d")];
     let unit = UNITS.iter().find(|(seconds, _)| Duration::from_secs(*seconds) == rate.per);
     match unit {
