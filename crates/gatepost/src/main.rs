@@ -1,6 +1,7 @@
 //! The `gatepost` command.
 
 mod admin;
+mod ask;
 mod check;
 mod cli;
 mod demo;
