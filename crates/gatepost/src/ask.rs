@@ -129,6 +129,7 @@ impl Running {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "it is capped")]
     async fn exchange_on(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin,

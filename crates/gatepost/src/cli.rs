@@ -40,7 +40,7 @@ pub(crate) enum Command {
     /// Say what would become of a request, or what became of one, and by which rules
     ///
     /// Every meter counts as full; with `--live` the running gateway is asked, and those that it has count as they are. Exit code 0: it would be admitted; 3: refused.
-    Why(Question),
+    Why(Box<Question>),
     /// Print the JSON Schema of the configuration
     Schema,
     /// Print completions for a shell

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use gatepost_config::load_text;
 use gatepost_config::model::{AccessLog, Listener, Model};
-use gatepost_gateway::{ApplyError, Gateway, Resolver, TargetReport};
+use gatepost_gateway::{ApplyError, Decision, Gateway, Resolver, TargetReport};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime;
 use tokio::time::{Instant, sleep};
 
+use crate::eventually::PATIENCE;
 use crate::name_server::NameServer;
 
 /// A whole gateway, started from the text of a configuration. Its access log goes to a file of its own.
@@ -145,6 +146,23 @@ impl TestGateway {
     pub fn target(&self, address: SocketAddr) -> TargetReport {
         let at_it = |report: &TargetReport| report.target.ends_with(&format!("//{address}"));
         self.gateway().targets().find(at_it).unwrap_or_else(|| panic!("no target at {address}"))
+    }
+
+    /// Why a request was refused, by the id in its answer.
+    ///
+    /// # Panics
+    /// It is not on record, and will not be.
+    pub async fn decision(&self, id: &str) -> Decision {
+        let observer = self.gateway().observer();
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(decision) = observer.decision(id) {
+                return decision;
+            }
+            assert!(Instant::now() < end, "no decision {id} is on record");
+            observer.hurry();
+            sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// The lines of the access log so far.

@@ -278,6 +278,7 @@ fn why(desk: &Desk, asked: Asked) -> Answer {
     Ok(json(StatusCode::OK, &Report::of(&explained).by(snapshot)))
 }
 
+#[expect(clippy::disallowed_methods, reason = "it is capped")]
 async fn body(request: Request<Incoming>) -> Result<Bytes, Problem> {
     let reading = Limited::new(request.into_body(), LONGEST_BODY).collect();
     match timeout(BODY_TIMEOUT, reading).await {

@@ -7,8 +7,10 @@
 
 mod access_log;
 mod admin;
+mod admin_api;
 mod broken;
 mod cli;
+mod decisions;
 mod descriptors;
 mod destinations;
 mod drain;
@@ -22,3 +24,4 @@ mod run;
 mod tls;
 mod why;
 mod why_agrees;
+mod why_live;
