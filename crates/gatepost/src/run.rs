@@ -200,8 +200,11 @@ impl Control {
             "stopping: what is under way may take {:?} more; signal again to stop at once",
             self.server.drain
         );
-        let Self { gateway, desk, signals, server, .. } = &mut self;
+        let Self { gateway, desk, signals, server, wanted, .. } = &mut self;
         desk.readiness.leave();
+        // Whoever waits for a reload is told that there will be none.
+        wanted.close();
+        while wanted.try_recv().is_ok() {}
         gateway.leave().await;
         let grace = if urgent { Duration::ZERO } else { server.drain / 3 };
         let again = async {

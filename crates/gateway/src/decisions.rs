@@ -391,3 +391,76 @@ fn cut_method(method: Method) -> Method {
         Some(_) | None => method,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(number: u64, path: &str) -> Kept {
+        Kept {
+            id: RequestId::of(number),
+            at: SystemTime::UNIX_EPOCH,
+            snapshot: 1,
+            listener: "default".into(),
+            client: [192, 0, 2, 1].into(),
+            client_from: ClientFrom::Socket,
+            tls: None,
+            is_http2: false,
+            method: Some(Method::GET),
+            host: Arc::default(),
+            path: path.into(),
+            length: None,
+            headers: None,
+            api: None,
+            route: None,
+            admitted: false,
+            notes: Notes::new(),
+            reason: Reason::NoRoute,
+            rejection: Some(Rejection::NoRoute),
+            detail: None,
+            status: None,
+            upstream: None,
+        }
+    }
+
+    #[test]
+    fn what_strangers_choose_is_bounded_and_the_newest_are_kept() {
+        const SENT: u64 = 40_000;
+        let decisions = Decisions::default();
+        let long = "x".repeat(2048);
+        for number in 0..SENT {
+            decisions.ring().push(kept(number, &long));
+        }
+        let count = MOST_BYTES / long.len();
+        assert_eq!(decisions.count(), count);
+        let newest = decisions.page(&DecisionFilter { limit: 1, ..DecisionFilter::default() });
+        assert_eq!(newest.decisions[0].id, RequestId::of(SENT - 1).to_string());
+        assert!(decisions.open(&RequestId::of(SENT - count as u64).to_string()).is_some());
+        assert!(decisions.open(&RequestId::of(SENT - count as u64 - 1).to_string()).is_none());
+        // Short ones take their place, and then the number counts.
+        for number in SENT..SENT + 2 * MOST_DECISIONS as u64 {
+            decisions.ring().push(kept(number, "/"));
+        }
+        let ring = decisions.ring();
+        assert_eq!((ring.kept.len(), ring.ids.len(), ring.bytes), (MOST_DECISIONS, MOST_DECISIONS, MOST_DECISIONS));
+    }
+
+    #[test]
+    fn an_id_is_16_hex_digits_and_nothing_else() {
+        let decisions = Decisions::default();
+        decisions.ring().push(kept(7, "/"));
+        let id = RequestId::of(7).to_string();
+        assert!(decisions.open(&id).is_some());
+        for other in ["", "0", &id[1..], &format!("+{}", &id[1..]), &format!("0{id}")] {
+            assert!(decisions.open(other).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_long_method_is_cut() {
+        let method = |length: usize| Method::from_bytes("M".repeat(length).as_bytes()).expect("a token");
+        assert_eq!(cut_method(method(32)), method(32));
+        assert_eq!(cut_method(method(60_000)), method(32));
+        assert_eq!(cut_method(Method::DELETE), Method::DELETE);
+    }
+}
