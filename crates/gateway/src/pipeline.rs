@@ -95,8 +95,8 @@ fn name_host(parts: &mut Parts) {
 }
 
 fn begin(stream: Stream, parts: &Parts, body: Option<Rc<SharedBody>>) -> Exchange {
-    let record = Record { method: Some(parts.method.clone()), ..Record::begin(&stream.connection) };
-    Exchange::begin(stream, Box::new(record), body)
+    let record = Box::new(Record::begin(&stream.connection, Some(parts.method.clone())));
+    Exchange::begin(stream, record, body)
 }
 
 /// Reads the head and asks for a decision.

@@ -173,7 +173,7 @@ pub(crate) fn cut(name: &str) -> &str {
 
 impl Record {
     /// Of a request that has just come on `connection`.
-    pub(crate) fn begin(connection: &Connection) -> Self {
+    pub(crate) fn begin(connection: &Connection, method: Option<Method>) -> Self {
         Self {
             id: connection.worker.next_id(),
             at: SystemTime::now(),
@@ -186,7 +186,7 @@ impl Record {
             client_from: connection.client_from(),
             tls: connection.tls_version(),
             is_http2: !connection.is_http1(),
-            method: None,
+            method,
             host: Arc::default(),
             path: Box::default(),
             length: None,
@@ -210,7 +210,7 @@ impl Record {
     /// Of something on `connection` that was no request, or none that could be read.
     pub(crate) fn unread(connection: &Connection, reason: Reason) -> Self {
         let snapshot = connection.worker.snapshot_number();
-        Self { reason: Some(reason), snapshot, ended: Ended::Complete, ..Self::begin(connection) }
+        Self { reason: Some(reason), snapshot, ended: Ended::Complete, ..Self::begin(connection, None) }
     }
 
     /// Notes what it is judged by: the listener may have another name than when the connection came.
