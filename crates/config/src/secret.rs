@@ -24,7 +24,13 @@ impl Secret {
         &self.source
     }
 
-    /// What it holds, never empty. Not to be logged, printed or kept longer than needed.
+    /// The same without what it holds: where it came from is all that is left.
+    #[must_use]
+    pub fn forgotten(&self) -> Self {
+        Self { source: Arc::clone(&self.source), value: Arc::default() }
+    }
+
+    /// What it holds, never empty unless it was [forgotten](Self::forgotten). Not to be logged, printed or kept longer than needed.
     pub fn reveal(&self) -> &[u8] {
         &self.value
     }

@@ -1,22 +1,30 @@
-//! The admin listener: is it alive, is it ready, what has it counted.
+//! The admin listener: is it alive, is it ready, what has it counted; and the admin API.
 //!
 //! Served from the control thread, apart from the data plane: a slow scrape delays no request.
+
+mod access;
+mod api;
+mod problem;
+mod view;
+
+pub(crate) use self::problem::Problem;
+pub(crate) use self::view::DiagnosticView;
 
 use std::convert::Infallible;
 use std::fs;
 use std::future::Future;
 use std::io;
 use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use gatepost_config::Secret;
 use gatepost_config::model::Admin;
-use gatepost_gateway::Stats;
-use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use gatepost_gateway::Observer;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -25,21 +33,52 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::fs::Mode;
 use rustix::process::umask;
-use subtle::ConstantTimeEq;
+use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
+
+use crate::admin::access::Via;
+use crate::why::report::pretty;
 
 /// What the admin listener answers from.
 #[derive(Debug)]
 pub(crate) struct Desk {
-    stats: Arc<Stats>,
-    /// What `/metrics` asks for. Health and readiness say one bit, and are open to whoever probes.
+    observer: Observer,
+    /// The file that is reloaded, if there is one.
+    file: Option<PathBuf>,
+    last_reload: Mutex<Option<LastReload>>,
+    /// Asks the control thread to reload.
+    reloads: mpsc::Sender<ReloadWanted>,
+    /// What `/metrics` and the API ask for. Health and readiness say one bit, and are open to whoever probes.
     token: RwLock<Option<Secret>>,
     pub(crate) readiness: Readiness,
     /// Connections at once: an operator, a scraper and some probes.
     room: Arc<Semaphore>,
+}
+
+/// Somebody who wants a reload, and how to tell what came of it; nothing if there is no file.
+pub(crate) type ReloadWanted = oneshot::Sender<Option<ReloadEnd>>;
+
+/// A reload that was tried.
+#[derive(Debug, Clone)]
+pub(crate) struct LastReload {
+    pub(crate) at: SystemTime,
+    /// What it was tried for.
+    pub(crate) why: &'static str,
+    pub(crate) end: ReloadEnd,
+}
+
+/// What came of a reload.
+#[derive(Debug, Clone)]
+pub(crate) enum ReloadEnd {
+    /// It took effect.
+    Applied,
+    /// The configuration has mistakes.
+    Mistaken { report: String, diagnostics: Vec<DiagnosticView> },
+    /// It could not be put in force.
+    Impossible(String),
 }
 
 /// Whether new requests are wanted, and whether anybody has asked.
@@ -55,6 +94,9 @@ pub(crate) struct Readiness {
 
 /// How many probes must have heard "no" before a load balancer can be expected to have stopped sending.
 const PROBES: u32 = 3;
+
+/// Reloads that may be waited for at once.
+const WAITING: usize = 8;
 
 /// Connections to the admin listener at once.
 const ROOM: usize = 64;
@@ -100,13 +142,32 @@ impl Readiness {
 }
 
 impl Desk {
-    pub(crate) fn new(stats: Arc<Stats>, token: Option<Secret>) -> Arc<Self> {
-        Arc::new(Self {
-            stats,
+    /// And where those who want a reload are heard.
+    pub(crate) fn new(
+        observer: Observer,
+        file: Option<PathBuf>,
+        token: Option<Secret>,
+    ) -> (Arc<Self>, mpsc::Receiver<ReloadWanted>) {
+        let (reloads, wanted) = mpsc::channel(WAITING);
+        let desk = Self {
+            observer,
+            file,
+            last_reload: Mutex::new(None),
+            reloads,
             token: RwLock::new(token),
             readiness: Readiness::default(),
             room: Arc::new(Semaphore::new(ROOM)),
-        })
+        };
+        (Arc::new(desk), wanted)
+    }
+
+    /// Remembers a reload that was tried.
+    pub(crate) fn reloaded(&self, reload: LastReload) {
+        *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner) = Some(reload);
+    }
+
+    fn last_reload(&self) -> Option<LastReload> {
+        self.last_reload.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Asks for this token from now on.
@@ -125,7 +186,7 @@ impl Desk {
                 let listener = TcpListener::bind(address).await?;
                 let local = listener.local_addr()?;
                 let desk = Arc::clone(self);
-                tokio::spawn(async move { desk.serve(|| async { Ok(listener.accept().await?.0) }).await });
+                tokio::spawn(async move { desk.serve(Via::Tcp, || async { Ok(listener.accept().await?.0) }).await });
                 Ok(Some(format!("http://{local}")))
             }
             Admin::Unix(path) => {
@@ -136,13 +197,13 @@ impl Desk {
                 umask(before);
                 let listener = bound?;
                 let desk = Arc::clone(self);
-                tokio::spawn(async move { desk.serve(|| async { Ok(listener.accept().await?.0) }).await });
+                tokio::spawn(async move { desk.serve(Via::Unix, || async { Ok(listener.accept().await?.0) }).await });
                 Ok(Some(format!("unix:{}", path.display())))
             }
         }
     }
 
-    async fn serve<S, F>(self: Arc<Self>, accept: impl Fn() -> F)
+    async fn serve<S, F>(self: Arc<Self>, via: Via, accept: impl Fn() -> F)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         F: Future<Output = io::Result<S>>,
@@ -160,10 +221,7 @@ impl Desk {
             };
             let desk = Arc::clone(&self);
             tokio::spawn(async move {
-                let service = service_fn(|request| {
-                    let response = desk.answer(&request);
-                    async { Ok::<_, Infallible>(response) }
-                });
+                let service = service_fn(|request| async { Ok::<_, Infallible>(desk.answer(via, request).await) });
                 let connection = http1::Builder::new()
                     .timer(TokioTimer::new())
                     .header_read_timeout(HEADER_TIMEOUT)
@@ -178,7 +236,13 @@ impl Desk {
         }
     }
 
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(self: &Arc<Self>, via: Via, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if api::has(request.uri().path()) {
+            return match self.permits_api(via, &request) {
+                Ok(()) => api::answer(self, request).await,
+                Err(problem) => *problem,
+            };
+        }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -187,19 +251,19 @@ impl Desk {
         match request.uri().path() {
             "/healthz" => text(StatusCode::OK, "ok\n"),
             "/readyz" => self.ready(),
-            "/metrics" if self.permits(request) => self.metrics(),
+            "/metrics" if self.permits(&request) => self.metrics(),
             "/metrics" => {
                 let mut response = text(StatusCode::UNAUTHORIZED, "the admin token is missing or wrong\n");
                 response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
                 response
             }
-            _ => text(StatusCode::NOT_FOUND, "not found; there are /healthz, /readyz and /metrics\n"),
+            _ => text(StatusCode::NOT_FOUND, "not found; there are /healthz, /readyz, /metrics and /openapi.json\n"),
         }
     }
 
     /// Not while some requests could only be answered 503 for the lack of an address set; nor once it stops.
     fn ready(&self) -> Response<Full<Bytes>> {
-        let lacking = self.stats.unloaded_sets();
+        let lacking = self.observer.stats().unloaded_sets();
         if !lacking.is_empty() && !self.readiness.is_leaving() {
             let why = format!("never loaded: the address set {}\n", lacking.join(", "));
             return text(StatusCode::SERVICE_UNAVAILABLE, why);
@@ -213,15 +277,21 @@ impl Desk {
 
     fn permits(&self, request: &Request<Incoming>) -> bool {
         let token = self.token.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(token) = &*token else { return true };
-        let given = request.headers().get(AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
-        // The scheme is written in any case (RFC 9110, 11.1).
-        let Some((scheme, given)) = given.split_at_checked(b"Bearer ".len()) else { return false };
-        scheme.eq_ignore_ascii_case(b"Bearer ") && bool::from(given.ct_eq(token.reveal()))
+        access::shows(token.as_ref(), request.headers())
+    }
+
+    /// Whether the API may be asked, or what to answer instead.
+    fn permits_api(&self, via: Via, request: &Request<Incoming>) -> Result<(), Box<Response<Full<Bytes>>>> {
+        if !self.permits(request) {
+            let mut response = Problem::new(StatusCode::UNAUTHORIZED, "the admin token is missing or wrong").answer();
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            return Err(Box::new(response));
+        }
+        access::no_page(via, request.method(), request.headers()).map_err(|problem| Box::new(problem.answer()))
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {
-        match self.stats.exposition() {
+        match self.observer.stats().exposition() {
             Ok(metrics) => {
                 let mut response = text(StatusCode::OK, metrics);
                 let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
@@ -231,6 +301,17 @@ impl Desk {
             Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written\n"),
         }
     }
+}
+
+/// An answer of the API: not for the caches of whoever asks, and not to be taken for anything else.
+fn json(status: StatusCode, value: &impl Serialize) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(pretty(value).into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {

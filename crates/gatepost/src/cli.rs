@@ -37,10 +37,10 @@ pub(crate) enum Command {
         #[arg(conflicts_with = "config")]
         file: Option<PathBuf>,
     },
-    /// Say what would become of a request, and by which rules
+    /// Say what would become of a request, or what became of one, and by which rules
     ///
-    /// Every meter counts as full. Exit code 0: it would be admitted; 3: refused.
-    Why(Question),
+    /// Every meter counts as full; with `--live` the running gateway is asked, and those that it has count as they are. Exit code 0: it would be admitted; 3: refused.
+    Why(Box<Question>),
     /// Print the JSON Schema of the configuration
     Schema,
     /// Print completions for a shell

@@ -1,6 +1,7 @@
 //! The `gatepost` command.
 
 mod admin;
+mod ask;
 mod check;
 mod cli;
 mod demo;
@@ -44,7 +45,7 @@ fn obey(cli: Cli) -> Result<ExitCode, Failure> {
     match command {
         Command::Run { file } => run::run(&cli::file(config, file)),
         Command::Check { file } => check::check(&cli::file(config, file)),
-        Command::Why(question) => return why::why(&cli::file(config, None), question),
+        Command::Why(question) => return why::why(&cli::file(config, None), *question),
         Command::Schema => print(&format!("{:#}\n", gatepost_config::schema())),
         Command::Completions { shell } => print(&cli::completions(shell)),
         Command::Demo => demo::demo(),

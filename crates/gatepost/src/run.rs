@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use gatepost_config::model::{Admin, Model, Server};
 use gatepost_config::{Loaded, Report};
@@ -12,9 +12,10 @@ use gatepost_gateway::{ApplyError, Gateway};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::admin::Desk;
+use crate::admin::{Desk, DiagnosticView, LastReload, ReloadEnd, ReloadWanted};
 use crate::check::load_and_judge;
 use crate::exit::Failure;
 use crate::lock::StateLock;
@@ -25,6 +26,10 @@ const ECHO: Duration = Duration::from_millis(100);
 
 /// How often old snapshots are looked at, while nothing else happens.
 const TIDY: Duration = Duration::from_secs(5);
+
+/// What is kept of the mistakes of a configuration that was refused: so many, and their report in bytes.
+const MOST_DIAGNOSTICS: usize = 1000;
+const LONGEST_REPORT: usize = 256 * 1024;
 
 /// Serves the file until told to stop.
 pub(crate) fn run(file: &Path) -> Result<(), Failure> {
@@ -62,6 +67,8 @@ struct Control {
     file: Option<PathBuf>,
     watch: Watch,
     signals: Signals,
+    /// Those who want a reload, by the admin API.
+    wanted: mpsc::Receiver<ReloadWanted>,
 }
 
 struct Signals {
@@ -73,6 +80,7 @@ struct Signals {
 /// What the control thread wakes up for.
 enum Event {
     Reload(&'static str),
+    ReloadFor(ReloadWanted),
     Tidy,
     Terminate,
     Interrupt,
@@ -83,7 +91,7 @@ impl Control {
         let Loaded { model, files, .. } = loaded;
         let signals = Signals::new().map_err(|error| Failure::CannotRun(format!("cannot take signals: {error}")))?;
         let gateway = Gateway::start(model).await.map_err(|error| Failure::CannotRun(error.to_string()))?;
-        let desk = Desk::new(Arc::clone(gateway.stats()), model.server.admin_token.clone());
+        let (desk, wanted) = Desk::new(gateway.observer(), file.clone(), model.server.admin_token.clone());
         let admin = desk.open(&model.server.admin).await.map_err(|error| {
             let hint = "; give `admin` under [server] another address, or \"off\"";
             let at = admin_text(&model.server.admin);
@@ -98,7 +106,7 @@ impl Control {
         if let Some(admin) = admin {
             tracing::info!("admin on {admin}");
         }
-        Ok(Self { gateway, announced, desk, server: model.server.clone(), file, watch, signals })
+        Ok(Self { gateway, announced, desk, server: model.server.clone(), file, watch, signals, wanted })
     }
 
     /// Serves and reloads until told to stop; whether that is urgent.
@@ -107,10 +115,17 @@ impl Control {
             let event = tokio::select! {
                 event = self.signals.next() => event,
                 () = self.watch.changed() => Event::Reload("a file changed"),
+                Some(wanted) = self.wanted.recv() => Event::ReloadFor(wanted),
                 () = sleep(TIDY) => Event::Tidy,
             };
             match event {
-                Event::Reload(why) => self.reload(why).await,
+                Event::Reload(why) => {
+                    self.reload(why).await;
+                }
+                // Whoever has gone meanwhile wanted it all the same.
+                Event::ReloadFor(wanted) => {
+                    let _ = wanted.send(self.reload("the admin API").await);
+                }
                 Event::Tidy => self.gateway.tidy(),
                 Event::Terminate => return false,
                 Event::Interrupt => return true,
@@ -118,20 +133,34 @@ impl Control {
         }
     }
 
-    async fn reload(&mut self, why: &str) {
-        let Some(file) = self.file.clone() else { return };
+    /// What came of it; nothing if there is no file.
+    async fn reload(&mut self, why: &'static str) -> Option<ReloadEnd> {
+        let file = self.file.clone()?;
+        let end = self.reload_from(file, why).await;
+        self.desk.reloaded(LastReload { at: SystemTime::now(), why, end: end.clone() });
+        Some(end)
+    }
+
+    async fn reload_from(&mut self, file: PathBuf, why: &'static str) -> ReloadEnd {
         // Off this thread: a large file must not keep a probe waiting.
         let read = tokio::task::spawn_blocking(move || load_and_judge(&file)).await;
         match read {
             Ok(Ok(loaded)) => match self.apply(&loaded).await {
-                Ok(()) => tracing::info!("reloaded: {why}"),
+                Ok(()) => {
+                    tracing::info!("reloaded: {why}");
+                    ReloadEnd::Applied
+                }
                 Err(error) => {
                     self.watch.add(&loaded.files);
                     tracing::error!("not reloaded, nothing has changed: {error}");
+                    ReloadEnd::Impossible(error.to_string())
                 }
             },
             Ok(Err(report)) => self.refuse(&report),
-            Err(panicked) => tracing::error!(%panicked, "not reloaded, nothing has changed"),
+            Err(panicked) => {
+                tracing::error!(%panicked, "not reloaded, nothing has changed");
+                ReloadEnd::Impossible("this is a mistake in gatepost, please report it".to_owned())
+            }
         }
     }
 
@@ -151,12 +180,16 @@ impl Control {
         Ok(())
     }
 
-    fn refuse(&mut self, report: &Report) {
+    fn refuse(&mut self, report: &Report) -> ReloadEnd {
         self.gateway.refused();
         // What it names counts from now on; so does what the configuration in force was made from.
         self.watch.add(report.files());
         // Without colour: a log line's control characters are shown, not obeyed.
-        tracing::error!("not reloaded, nothing has changed:\n{}", report.render(false));
+        let mut rendered = report.render(false);
+        tracing::error!("not reloaded, nothing has changed:\n{rendered}");
+        rendered.truncate(rendered.floor_char_boundary(LONGEST_REPORT));
+        let diagnostics = report.diagnostics().iter().take(MOST_DIAGNOSTICS).map(DiagnosticView::of).collect();
+        ReloadEnd::Mistaken { report: rendered, diagnostics }
     }
 
     /// First those who ask `/readyz` learn that it is over, while everything is still served; then the rest ends.
@@ -167,8 +200,11 @@ impl Control {
             "stopping: what is under way may take {:?} more; signal again to stop at once",
             self.server.drain
         );
-        let Self { gateway, desk, signals, server, .. } = &mut self;
+        let Self { gateway, desk, signals, server, wanted, .. } = &mut self;
         desk.readiness.leave();
+        // Whoever waits for a reload is told that there will be none.
+        wanted.close();
+        while wanted.try_recv().is_ok() {}
         gateway.leave().await;
         let grace = if urgent { Duration::ZERO } else { server.drain / 3 };
         let again = async {

@@ -1,4 +1,5 @@
-//! The access log: a bounded queue from the data plane to one thread that serialises and writes.
+//! The access log: a bounded queue from the data plane to one thread that serialises and writes; and puts on record what
+//! was refused.
 //!
 //! A worker never waits for the log: a record that finds the queue full is dropped and counted. The writer is woken
 //! once, not per record, and takes all that came since.
@@ -14,6 +15,7 @@ use std::time::Duration;
 use crossbeam_queue::ArrayQueue;
 use gatepost_config::model::AccessLog;
 
+use crate::decisions::Decisions;
 use crate::log_line::LineWriter;
 use crate::record::Record;
 use crate::stats::Stats;
@@ -46,6 +48,7 @@ pub(crate) struct LogWriter {
 struct Shared {
     queue: ArrayQueue<Box<Record>>,
     stats: Arc<Stats>,
+    decisions: Arc<Decisions>,
     writer: std::sync::OnceLock<Thread>,
     asleep: AtomicBool,
     closing: AtomicBool,
@@ -86,13 +89,15 @@ impl Sink {
 }
 
 impl LogSender {
-    /// Queues a record, or drops and counts it.
+    /// Queues a record, or drops and counts it. Where lines go nowhere, only those that go on record.
     pub(crate) fn send(&self, record: Box<Record>) {
-        if self.0.off.load(Ordering::Relaxed) {
+        let off = self.0.off.load(Ordering::Relaxed);
+        if off && record.reason.is_none() {
             return;
         }
-        if self.0.queue.push(record).is_err() {
-            self.0.stats.log_dropped.fetch_add(1, Ordering::Relaxed);
+        if let Err(record) = self.0.queue.push(record) {
+            self.0.stats.log_dropped.fetch_add(u64::from(!off), Ordering::Relaxed);
+            self.0.stats.decisions_dropped.fetch_add(u64::from(record.reason.is_some()), Ordering::Relaxed);
         }
         if self.0.asleep.load(Ordering::Acquire) && self.0.asleep.swap(false, Ordering::AcqRel) {
             self.0.wake();
@@ -102,10 +107,11 @@ impl LogSender {
 
 impl LogWriter {
     /// Starts the writer.
-    pub(crate) fn start(sink: Sink, stats: Arc<Stats>) -> io::Result<Self> {
+    pub(crate) fn start(sink: Sink, stats: Arc<Stats>, decisions: Arc<Decisions>) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             queue: ArrayQueue::new(QUEUE),
             stats,
+            decisions,
             writer: std::sync::OnceLock::new(),
             asleep: AtomicBool::new(false),
             closing: AtomicBool::new(false),
@@ -122,6 +128,12 @@ impl LogWriter {
         };
         let _ = shared.writer.set(thread.thread().clone());
         Ok(Self { shared, ended })
+    }
+
+    /// Has the writer look at the queue now.
+    pub(crate) fn hurry(&self) -> impl Fn() + Send + Sync + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || shared.wake()
     }
 
     pub(crate) fn sender(&self) -> LogSender {
@@ -163,8 +175,8 @@ impl Shared {
             if let Some(next) = self.sink.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() {
                 sink = next;
             }
-            let gathered = self.gather(&mut writer, &mut lines);
-            if lines.is_empty() {
+            let gathered = self.gather(!matches!(sink, Sink::Off), &mut writer, &mut lines);
+            if gathered == 0 {
                 if closing {
                     return;
                 }
@@ -183,13 +195,17 @@ impl Shared {
         }
     }
 
-    /// Serialises what is queued; how many records that were.
-    fn gather(&self, writer: &mut LineWriter, lines: &mut Vec<u8>) -> u64 {
+    /// Serialises what is queued, and puts refusals on record; how many records that were.
+    fn gather(&self, is_written: bool, writer: &mut LineWriter, lines: &mut Vec<u8>) -> u64 {
         let mut gathered = 0;
         while lines.len() < BATCH
+            && gathered < QUEUE as u64
             && let Some(record) = self.queue.pop()
         {
-            writer.write(&record, lines);
+            if is_written {
+                writer.write(&record, lines);
+            }
+            self.decisions.keep(record);
             gathered += 1;
         }
         gathered

@@ -7,10 +7,10 @@ pub(crate) use self::policy::RequestArn;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use gatepost_config::model::ThrottleBy;
-use gatepost_meter::{ClientLevel, ClientTable, Exceeded, Slot, take_all};
+use gatepost_meter::{ClientLevel, ClientTable, Exceeded, Nanos, Slot, take_all};
 
 use crate::clock::Clock;
 use crate::rejection::Rejection;
@@ -50,6 +50,8 @@ pub(crate) enum Admission {
 pub(crate) enum Meters {
     /// Those of the running gateway.
     Live(Clock),
+    /// None: those of the running gateway are looked at, and found as a request would find them.
+    Observed(Clock),
     /// None: as if every bucket were full and nothing under way. Signatures are not asked for either.
     Full,
 }
@@ -80,11 +82,13 @@ pub(crate) fn admit(
     if let Some(from) = rules.and_then(|rules| rules.from.as_ref()) {
         enter(facts.client, from, trace)?;
     }
-    if let Meters::Live(clock) = meters {
-        take_of_client(facts.client, &route.client_tables, clock, trace)?;
+    match meters {
+        Meters::Live(clock) => take_of_client(facts.client, &route.client_tables, clock, trace)?,
+        Meters::Observed(clock) => look_at_client(facts.client, &route.client_tables, clock.now(), trace)?,
+        Meters::Full => {}
     }
-    let claim = match (rules.and_then(|rules| rules.signed.as_ref()), meters) {
-        (Some(signed), Meters::Live(_)) => Some(claim(facts, signed, trace)?),
+    let claim = match (rules.and_then(|rules| rules.signed.as_deref()), meters) {
+        (Some(signed), Meters::Live(_) | Meters::Observed(_)) => Some(claim(facts, signed, trace)?),
         (Some(_), Meters::Full) | (None, _) => None,
     };
     if let Some(rules) = rules
@@ -95,15 +99,25 @@ pub(crate) fn admit(
     if !is_imitated {
         fit(facts.length, route.max_body, trace)?;
     }
-    if let (Some(claim), Meters::Live(clock)) = (claim, meters) {
-        peek(route, clock, trace)?;
+    if let Some(claim) = claim {
+        if let Meters::Live(clock) = meters {
+            peek(route, clock, trace)?;
+        }
         return Ok(Admission::Candidate(Candidate { route: Arc::clone(route), claim }));
     }
-    let slot = match meters {
-        Meters::Live(clock) => take(route, clock, trace)?,
-        Meters::Full => None,
-    };
+    let slot = meters.take(route, trace)?;
     Ok(Admission::Permit(Permit { route: Arc::clone(route), _slot: slot, delivery: None }))
+}
+
+impl Meters {
+    /// Takes what everyone shares, or looks at it.
+    fn take(self, route: &Arc<Route>, trace: &mut impl Trace) -> Result<Option<Slot>, Rejection> {
+        match self {
+            Self::Live(clock) => take(route, clock, trace),
+            Self::Observed(clock) => look(route, clock, trace),
+            Self::Full => Ok(None),
+        }
+    }
 }
 
 impl Candidate {
@@ -143,8 +157,8 @@ impl Candidate {
     ///
     /// # Errors
     /// As of [`Candidate::take`].
-    pub(crate) fn assume_verified(self, clock: Clock, trace: &mut impl Trace) -> Result<Permit, Rejection> {
-        let slot = take(&self.route, clock, trace)?;
+    pub(crate) fn assume_verified(self, meters: Meters, trace: &mut impl Trace) -> Result<Permit, Rejection> {
+        let slot = meters.take(&self.route, trace)?;
         Ok(Permit { route: self.route, _slot: slot, delivery: None })
     }
 }
@@ -182,18 +196,32 @@ fn take_of_client(
         return Ok(());
     }
     let now = clock.now();
-    for (index, table) in tables.iter().enumerate() {
-        trace.note(|| Note::Bucket { by: ThrottleBy::Client, index, left: table.peek(client, now).tokens });
+    if let [table] = tables {
+        let taken = table.take(client, now);
+        // What it says was there: looking first would cost as much again.
+        trace.note(|| Note::Bucket { by: ThrottleBy::Client, index: 0, left: taken.map_or(0, |left| left + 1) });
+        return taken.map(drop).map_err(Rejection::Throttled);
     }
-    if tables.len() > 1 {
-        let levels = tables.iter().map(|table| table.peek(client, now));
-        if let Some(ClientLevel { retry_after, law, .. }) = levels.max_by_key(|level| level.retry_after)
-            && !retry_after.is_zero()
-        {
-            return Err(Rejection::Throttled(Exceeded { retry_after, law }));
+    look_at_client(client, tables, now, trace)?;
+    tables.iter().try_for_each(|table| table.take(client, now).map(drop)).map_err(Rejection::Throttled)
+}
+
+/// Whether the client has a token in every table; the longest wait, if not.
+fn look_at_client(
+    client: IpAddr,
+    tables: &[Arc<ClientTable>],
+    now: Nanos,
+    trace: &mut impl Trace,
+) -> Result<(), Rejection> {
+    let mut longest_wait: Option<Exceeded> = None;
+    for (table, index) in tables.iter().zip(0..) {
+        let ClientLevel { tokens, retry_after, law, .. } = table.peek(client, now);
+        trace.note(|| Note::Bucket { by: ThrottleBy::Client, index, left: tokens });
+        if retry_after > longest_wait.map_or(Duration::ZERO, |exceeded| exceeded.retry_after) {
+            longest_wait = Some(Exceeded { retry_after, law });
         }
     }
-    tables.iter().try_for_each(|table| table.take(client, now)).map_err(Rejection::Throttled)
+    longest_wait.map_or(Ok(()), |exceeded| Err(Rejection::Throttled(exceeded)))
 }
 
 /// Whether the request claims a signature that could be good.
@@ -207,7 +235,7 @@ fn claim(facts: &Facts<'_>, signed: &Signed, trace: &mut impl Trace) -> Result<B
 }
 
 fn fit(length: Option<u64>, most: u64, trace: &mut impl Trace) -> Result<(), Rejection> {
-    trace.note(|| Note::Length { told: length, most });
+    trace.note(|| Note::Length { told: length });
     if length.is_some_and(|length| length > most) { Err(Rejection::BodyTooLarge) } else { Ok(()) }
 }
 
@@ -216,14 +244,14 @@ fn peek(route: &Route, clock: Clock, trace: &mut impl Trace) -> Result<(), Rejec
     if let Some(Parallel { slots, cap }) = &route.parallel
         && slots.taken() >= *cap
     {
-        trace.note(|| Note::Parallel { under_way: *cap, cap: *cap });
+        trace.note(|| Note::Parallel { under_way: *cap });
         return Err(Rejection::Busy);
     }
     if route.buckets.is_empty() {
         return Ok(());
     }
     let now = clock.now();
-    route.buckets.iter().enumerate().try_for_each(|(index, bucket)| {
+    route.buckets.iter().zip(0..).try_for_each(|(bucket, index)| {
         bucket.peek(now).map_err(|exceeded| {
             trace.note(|| Note::Bucket { by: ThrottleBy::Everyone, index, left: 0 });
             Rejection::Throttled(exceeded)
@@ -235,19 +263,49 @@ fn peek(route: &Route, clock: Clock, trace: &mut impl Trace) -> Result<(), Rejec
 fn take(route: &Arc<Route>, clock: Clock, trace: &mut impl Trace) -> Result<Option<Slot>, Rejection> {
     let slot = match &route.parallel {
         Some(Parallel { slots, cap }) => {
-            trace.note(|| Note::Parallel { under_way: slots.taken(), cap: *cap });
-            Some(slots.enter(*cap).ok_or(Rejection::Busy)?)
+            let entered = slots.enter(*cap);
+            // Told afterwards, as it was found: others come and go meanwhile.
+            trace.note(|| Note::Parallel {
+                under_way: match entered {
+                    Some(_) => slots.taken().clamp(1, *cap) - 1,
+                    None => slots.taken().max(*cap),
+                },
+            });
+            Some(entered.ok_or(Rejection::Busy)?)
         }
         None => None,
     };
     if !route.buckets.is_empty() {
         let now = clock.now();
-        for (index, bucket) in route.buckets.iter().enumerate() {
-            trace.note(|| Note::Bucket { by: ThrottleBy::Everyone, index, left: bucket.left(now) });
+        let taken = take_all(route.buckets.iter(), now);
+        for (bucket, index) in route.buckets.iter().zip(0..) {
+            // A bucket that is empty at this `now` stays so: whatever comes between only takes more.
+            let left = || bucket.left(now) + u32::from(taken.is_ok());
+            trace.note(|| Note::Bucket { by: ThrottleBy::Everyone, index, left: left() });
         }
-        take_all(route.buckets.iter(), now).map_err(Rejection::Throttled)?;
+        taken.map_err(Rejection::Throttled)?;
     }
     Ok(slot)
+}
+
+/// What [`take`] would find, and nothing taken.
+fn look(route: &Route, clock: Clock, trace: &mut impl Trace) -> Result<Option<Slot>, Rejection> {
+    if let Some(Parallel { slots, cap }) = &route.parallel {
+        let under_way = slots.taken();
+        trace.note(|| Note::Parallel { under_way });
+        if under_way >= *cap {
+            return Err(Rejection::Busy);
+        }
+    }
+    let now = clock.now();
+    let mut longest_wait: Option<Exceeded> = None;
+    for (bucket, index) in route.buckets.iter().zip(0..) {
+        let wait = bucket.peek(now).err();
+        let left = if wait.is_some() { 0 } else { bucket.left(now).max(1) };
+        trace.note(|| Note::Bucket { by: ThrottleBy::Everyone, index, left });
+        longest_wait = longest_wait.into_iter().chain(wait).max_by_key(|exceeded| exceeded.retry_after);
+    }
+    longest_wait.map_or(Ok(None), |exceeded| Err(Rejection::Throttled(exceeded)))
 }
 
 impl Permit {

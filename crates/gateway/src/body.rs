@@ -27,6 +27,7 @@ use crate::forward::trailers;
 use crate::record::{Ended, Record, RequestId};
 use crate::spool::Kept;
 use crate::stream::{BodyFailure, Stream};
+use crate::trace::Notes;
 
 /// The body of a request where both reach it: whoever sends it on, and the stream it comes on, which takes it back when
 /// the exchange is over.
@@ -487,6 +488,11 @@ impl Exchange {
     /// Answers it as AWS would.
     pub(crate) fn imitate(&mut self, make: impl FnOnce(RequestId) -> Imitation) {
         self.imitation = self.record.as_ref().map(|record| Box::new(make(record.id)));
+    }
+
+    /// Listens to what is decided about the request, for its record.
+    pub(crate) fn trace(&mut self) -> Option<&mut Notes> {
+        self.record.as_mut().map(|record| &mut record.notes)
     }
 
     /// It did not arrive, so if it comes again that is no replay.

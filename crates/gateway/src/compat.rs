@@ -53,6 +53,14 @@ impl Imitation {
         response
     }
 
+    /// What an answer says besides the names of its request.
+    pub(crate) fn without_names(&self, response: &Response<Bytes>) -> Response<Bytes> {
+        let mut response = response.clone();
+        response.headers_mut().remove(REQUEST_ID);
+        response.headers_mut().remove(GATEWAY_ID);
+        response
+    }
+
     /// Adds what every answer has.
     pub(crate) fn mark(&self, headers: &mut HeaderMap) {
         headers.insert(REQUEST_ID, self.request_id.clone());

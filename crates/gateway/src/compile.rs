@@ -3,8 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, RandomState};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
+use gatepost_config::Secret;
 use gatepost_config::model::{self, Model, ThrottleBy};
 use gatepost_meter::{Bucket, ClientTable, Law, Nanos, Slots};
 use gatepost_net::tls::{Alpn, ClientTls, ServerTls, TlsError};
@@ -18,8 +20,8 @@ use crate::log_line::route_fields;
 use crate::router::Router;
 use crate::signature::{Memory, Signed};
 use crate::snapshot::{
-    Action, AddressRule, Addresses, Api, ApiNames, Behind, Entry, Forward, Hosts, ListenKey, Listener, Parallel,
-    Redirect, Respond, Route, Rules, Snapshot,
+    Action, AddressRule, Addresses, Api, ApiNames, Behind, Entry, Forward, Hosts, ListenKey, Listener, Meter,
+    NamedMeter, Parallel, Redirect, Respond, Route, RouteNumber, Rules, Snapshot,
 };
 use crate::stats::Stats;
 use crate::upstream::{Check, Common, Condition, Security, Target, Upstream, target_hash};
@@ -41,8 +43,6 @@ pub(crate) struct Lasting {
     checks: Vec<Check>,
     /// The address sets that are fetched.
     pub(crate) feeds: Feeds,
-    /// The named ones that are not.
-    pub(crate) fixed_sets: HashMap<Arc<str>, Arc<PrefixSet>>,
     /// How many slots a new table of clients gets; absent: enough for strangers in their thousands.
     client_slots: Option<usize>,
 }
@@ -82,6 +82,8 @@ struct Compiler<'a> {
     now: Nanos,
     /// Each address set is compiled once, however many routes use it.
     sets: HashMap<*const model::AddressSet, Arc<PrefixSet>>,
+    /// Those that have a name and are written down.
+    fixed_sets: HashMap<Arc<str>, Arc<PrefixSet>>,
     /// So are literal networks, lists of sets, and upstreams that are alike: what many routes share stays in the caches.
     literals: HashMap<Vec<ipnet::IpNet>, Arc<PrefixSet>>,
     lists: HashMap<(Vec<*const PrefixSet>, Vec<*const LiveSet>), Addresses>,
@@ -89,6 +91,7 @@ struct Compiler<'a> {
     /// How many slots a table of clients gets.
     client_slots: usize,
     used_meters: HashSet<MeterName>,
+    meters: Vec<NamedMeter>,
     used_targets: HashSet<TargetName>,
 }
 
@@ -126,16 +129,17 @@ impl Snapshot {
             stats,
             now,
             sets: HashMap::new(),
+            fixed_sets: HashMap::new(),
             literals: HashMap::new(),
             lists: HashMap::new(),
             upstreams: HashMap::new(),
             used_meters: HashSet::new(),
+            meters: Vec::new(),
             used_targets: HashSet::new(),
         };
         compiler.lasting.checks.clear();
-        compiler.lasting.fixed_sets.clear();
         let apis: Vec<(&model::Api, Arc<Api>)> =
-            model.apis.iter().map(|api| (api, Arc::new(compiler.api(api)))).collect();
+            model.apis.iter().zip(0..).map(|(api, number)| (api, Arc::new(compiler.api(number, api)))).collect();
         let listeners: Vec<_> = model
             .listeners
             .iter()
@@ -155,7 +159,15 @@ impl Snapshot {
             })
             .collect();
         compiler.forget();
-        Self { number, listeners: listeners.into_iter().collect() }
+        Self {
+            number,
+            since: SystemTime::now(),
+            listeners: listeners.into_iter().collect(),
+            meters: compiler.meters.into(),
+            fixed_sets: compiler.fixed_sets,
+            feeds: compiler.lasting.feeds.clone(),
+            model: Arc::new(without_secrets(model)),
+        }
     }
 }
 
@@ -236,7 +248,7 @@ impl Hosts {
 }
 
 impl Compiler<'_> {
-    fn api(&mut self, api: &model::Api) -> Api {
+    fn api(&mut self, number: u32, api: &model::Api) -> Api {
         let names = Arc::new(ApiNames {
             id: Arc::clone(&api.id),
             stage: Arc::clone(&api.stage),
@@ -247,26 +259,38 @@ impl Compiler<'_> {
             durations: self.stats.api(&api.name),
         });
         let shared = self.throttles(&api.throttles, &api.name, None);
-        let routes: Vec<Arc<Route>> =
-            api.routes.iter().map(|route| Arc::new(self.route(route, api, &names, &shared))).collect();
+        let routes = api.routes.iter().zip(0..).map(|(route, place)| {
+            let number = RouteNumber { api: number, route: place };
+            Arc::new(self.route(number, route, api, &names, &shared))
+        });
+        let routes: Vec<Arc<Route>> = routes.collect();
         let router = Router::new(api.routes.iter().map(|route| &route.matcher).zip(routes));
-        Api { name: Arc::clone(&api.name), base: Arc::clone(&api.base), names, router }
+        Api { number, base: Arc::clone(&api.base), names, router }
     }
 
-    fn route(&mut self, route: &model::Route, api: &model::Api, names: &Arc<ApiNames>, shared: &Throttles) -> Route {
+    fn route(
+        &mut self,
+        number: RouteNumber,
+        route: &model::Route,
+        api: &model::Api,
+        names: &Arc<ApiNames>,
+        shared: &Throttles,
+    ) -> Route {
         let model::Api { name: api, stage, .. } = api;
         let mut throttles = self.throttles(&route.throttles, api, Some(&route.key));
         throttles.buckets.extend_from_slice(&shared.buckets);
         throttles.client_tables.extend_from_slice(&shared.client_tables);
         Route {
+            number,
             api: Arc::clone(names),
             key: Arc::clone(&route.key),
             matcher: route.matcher.clone(),
             entry: self.entry(&route.entry, api, &route.key),
             client_tables: throttles.client_tables.into(),
             buckets: throttles.buckets.into(),
-            parallel: route.parallel.map(|cap| Parallel { slots: self.slots(api, &route.key), cap: cap.get() }),
+            parallel: route.parallel.map(|cap| self.parallel(cap.get(), api, &route.key)),
             max_body: route.max_body,
+            reads_headers: route.entry.rules().is_some_and(|rules| !rules.policies.is_empty()),
             action: self.action(&route.action),
             stats: self.stats.route(api, &route.key),
             log_fields: route_fields(&names.id, stage, &route.key),
@@ -279,12 +303,30 @@ impl Compiler<'_> {
             let name = MeterName { api: Arc::clone(api), route: route.cloned(), by: throttle.by, index };
             let law = Law::new(throttle.rate.count, throttle.rate.per, throttle.burst);
             match throttle.by {
-                ThrottleBy::Everyone => compiled.buckets.push(self.bucket(&name, law)),
-                ThrottleBy::Client => compiled.client_tables.push(self.client_table(&name, law)),
+                ThrottleBy::Everyone => {
+                    let bucket = self.bucket(&name, law);
+                    self.meter(api, route, Meter::Bucket(*throttle, Arc::clone(&bucket)));
+                    compiled.buckets.push(bucket);
+                }
+                ThrottleBy::Client => {
+                    let table = self.client_table(&name, law);
+                    self.meter(api, route, Meter::Clients(*throttle, Arc::clone(&table)));
+                    compiled.client_tables.push(table);
+                }
             }
             self.used_meters.insert(name);
         }
         compiled
+    }
+
+    fn meter(&mut self, api: &Arc<str>, route: Option<&Arc<str>>, meter: Meter) {
+        self.meters.push(NamedMeter { api: Arc::clone(api), route: route.cloned(), meter });
+    }
+
+    fn parallel(&mut self, cap: usize, api: &Arc<str>, route: &Arc<str>) -> Parallel {
+        let parallel = Parallel { slots: self.slots(api, route), cap };
+        self.meter(api, Some(route), Meter::Parallel(parallel.clone()));
+        parallel
     }
 
     fn bucket(&mut self, name: &MeterName, law: Law) -> Arc<Bucket> {
@@ -316,7 +358,7 @@ impl Compiler<'_> {
             model::Entry::Rules(rules) => Entry::Rules(Rules {
                 from: rules.from.as_ref().map(|rule| self.from(rule)),
                 policies: rules.policies.iter().map(Arc::clone).collect(),
-                signed: rules.signed.as_ref().map(|signed| self.signed(signed, api, route)),
+                signed: rules.signed.as_ref().map(|signed| Box::new(self.signed(signed, api, route))),
             }),
         }
     }
@@ -370,7 +412,7 @@ impl Compiler<'_> {
     fn set(&mut self, set: &Arc<model::AddressSet>) -> Arc<PrefixSet> {
         let compiled = self.sets.entry(Arc::as_ptr(set));
         let compiled = compiled.or_insert_with(|| Arc::new(set.source.fixed().iter().copied().collect()));
-        self.lasting.fixed_sets.insert(Arc::clone(&set.name), Arc::clone(compiled));
+        self.fixed_sets.insert(Arc::clone(&set.name), Arc::clone(compiled));
         Arc::clone(compiled)
     }
 
@@ -467,6 +509,22 @@ impl Compiler<'_> {
         stats.follow_sets(lasting.feeds.iter());
         stats.forget();
     }
+}
+
+/// What is kept of a model as long as anybody may ask about it: all but what must not lie about in memory.
+fn without_secrets(model: &Model) -> Model {
+    let mut model = Model {
+        server: model::Server { admin_token: None, ..model.server.clone() },
+        domains: Vec::new(),
+        ..model.clone()
+    };
+    for route in model.apis.iter_mut().flat_map(|api| &mut api.routes) {
+        if let model::Entry::Rules(model::Rules { signed: Some(signed), .. }) = &mut route.entry {
+            let secrets = signed.secrets.iter().map(Secret::forgotten).collect();
+            *signed = Arc::new(model::Signed { secrets, ..model::Signed::clone(signed) });
+        }
+    }
+    model
 }
 
 /// As many as a table of its own would have, until all tables together would take more than some 28 MB.

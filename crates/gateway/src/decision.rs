@@ -46,6 +46,7 @@ impl Listener {
         trace: &mut impl Trace,
     ) -> Decision<'_> {
         if !is_served {
+            trace.note(|| Note::Misdirected);
             return Decision::without_api(Err(Rejection::Misdirected));
         }
         if let Some(status) = self.redirect {

@@ -9,12 +9,15 @@
 
 mod told;
 
+pub(crate) use self::told::rate_text;
+
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use gatepost_config::Place;
-use gatepost_config::model::Model;
+use gatepost_config::model::{self, Model};
 use gatepost_net::Peer;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
@@ -23,15 +26,17 @@ use thiserror::Error;
 
 use crate::admission::Meters;
 use crate::clock::Clock;
+use crate::compat;
 use crate::compile::Lasting;
 use crate::decision::{Decision, Outcome};
-use crate::explain::told::Teller;
+use crate::decisions::Kept;
+use crate::explain::told::{End, Teller};
 use crate::host::host_name;
 use crate::rejection::{Reason, Rejection};
 use crate::request::{Entrance, Facts};
 use crate::snapshot::{ListenKey, Listener, Sender, Snapshot};
 use crate::stats::Stats;
-use crate::trace::Note;
+use crate::trace::Notes;
 
 /// Says what would become of a request and why, if it were the first one that a gateway with this configuration gets:
 /// every meter full, nothing under way. A body counts as its declared length, and as signed as it claims to be. Address
@@ -40,22 +45,59 @@ use crate::trace::Note;
 /// # Errors
 /// There is no such listener; or the gateway contradicts its own configuration, which would be a mistake in it.
 pub fn explain(model: &Model, inquiry: &Inquiry<'_>) -> Result<Explanation, ExplainError> {
-    let known = model.listeners.iter().find(|listener| *listener.name == *inquiry.listener);
-    let listener = known.ok_or_else(|| ExplainError::NoListener(inquiry.listener.to_owned()))?;
+    known(model, inquiry.listener)?;
     let clock = Clock::start();
     let mut lasting = Lasting::for_one_client(model);
     let snapshot = Snapshot::compile(model, None, &mut lasting, &Stats::default(), clock.now());
+    explain_by(&snapshot, model, inquiry, Meters::Live(clock))
+}
+
+/// Says what would become of a request that is judged by `snapshot`, which was compiled from `model`, and `meters`.
+pub(crate) fn explain_by(
+    snapshot: &Snapshot,
+    model: &Model,
+    inquiry: &Inquiry<'_>,
+    meters: Meters,
+) -> Result<Explanation, ExplainError> {
+    let listener = known(model, inquiry.listener)?;
     let compiled = ListenKey::of(listener).next().and_then(|key| snapshot.listeners.get(&key));
     let compiled = compiled.ok_or_else(|| ExplainError::contradiction("the listener is not among the compiled"))?;
-    let mut notes = Vec::new();
+    let mut notes = Notes::new();
     let peer = Peer { socket: inquiry.from, proxied: None };
     let Sender { client, lacking } = compiled.sender(peer, &inquiry.headers, &mut notes);
     let client = client.address;
+    let mut asked = Asked::default();
     let outcome = match lacking {
-        None => judge(client, inquiry, compiled, clock, &mut notes),
+        None => judge(client, inquiry, compiled, meters, &mut asked, &mut notes),
         Some(set) => Err(Rejection::AddressesUnknown { set }.into()),
     };
-    Teller { model, listener, client, feeds: &lasting.feeds }.tell(notes, outcome)
+    let end = match &outcome {
+        Ok(route) => *route,
+        Err(Refusal::Unreadable(why)) => End::Unreadable(why),
+        Err(Refusal::Rejected(rejection, answer)) => End::Rejected(rejection, Some(answer)),
+    };
+    let feeds = Some(&snapshot.feeds);
+    Teller { model, listener, client, feeds, host: &asked.host, path: &asked.path }.tell(&notes, end)
+}
+
+/// Says what became of a request, and why, as it was decided then. `model` is what it was judged by.
+pub(crate) fn explain_kept(model: &Model, kept: &Kept) -> Result<Explanation, ExplainError> {
+    let rejection = kept.rejection.as_ref();
+    let rejection = rejection.ok_or_else(|| ExplainError::contradiction("a request is refused without a rejection"))?;
+    if matches!(rejection, Rejection::ListenerGone) {
+        return Ok(told::listener_gone(&kept.listener, rejection));
+    }
+    let listener = known(model, &kept.listener)?;
+    let answer = kept.answer.as_deref();
+    let end = if kept.admitted { End::Failed(rejection, answer) } else { End::Rejected(rejection, answer) };
+    // What the sets hold now says nothing of what they held then.
+    let Kept { client, host, path, .. } = kept;
+    Teller { model, listener, client: *client, feeds: None, host, path }.tell(&kept.notes, end)
+}
+
+fn known<'m>(model: &'m Model, name: &str) -> Result<&'m model::Listener, ExplainError> {
+    let found = model.listeners.iter().find(|listener| *listener.name == *name);
+    found.ok_or_else(|| ExplainError::NoListener(name.to_owned()))
 }
 
 /// A request as a client would send it, up to the end of its head.
@@ -249,27 +291,41 @@ impl Refusal {
     }
 }
 
+/// What was asked for, once that is understood.
+#[derive(Default)]
+struct Asked {
+    host: Arc<str>,
+    path: Box<str>,
+}
+
 /// What is decided about the request, by what decides about all of them. TLS is taken to be as it should.
 fn judge(
     client: IpAddr,
     inquiry: &Inquiry<'_>,
     listener: &Listener,
-    clock: Clock,
-    notes: &mut Vec<Note>,
-) -> Result<Outcome, Refusal> {
+    meters: Meters,
+    asked: &mut Asked,
+    notes: &mut Notes,
+) -> Result<End<'static>, Refusal> {
     let Inquiry { method, target, headers, .. } = inquiry;
     let uri: Uri = target.parse().map_err(|_| Refusal::Unreadable("the path is not one that HTTP can carry"))?;
     let length = body_length(headers)?;
     let entrance = Entrance { client, is_secure: listener.is_secure, private: listener.private.as_ref() };
     let facts = Facts::read(entrance, method, &uri, headers, length, host_name, notes).map_err(Rejection::Malformed)?;
-    let Decision { route, imitates, outcome } = listener.decide(&facts, true, Meters::Live(clock), notes);
-    let outcome = match outcome {
-        Ok(Outcome::Candidate(candidate)) => candidate.assume_verified(clock, notes).map(Outcome::Admitted),
-        decided => decided,
+    *asked = Asked { host: Arc::clone(&facts.host), path: facts.path.as_ref().into() };
+    let Decision { route, imitates, outcome } = listener.decide(&facts, true, meters, notes);
+    let end = match outcome {
+        Ok(Outcome::Admitted(permit)) => Ok(permit),
+        Ok(Outcome::Candidate(candidate)) => candidate.assume_verified(meters, notes),
+        Ok(Outcome::ToHttps(_)) => return Ok(End::Elsewhere),
+        Err(rejection) => Err(rejection),
     };
-    let decision = Decision { route, imitates, outcome };
-    let answer = decision.refusal(&facts);
-    decision.outcome.map_err(|rejection| Refusal::rejected(rejection, answer))
+    end.map(|permit| End::Admitted(permit.route().number)).map_err(|rejection| {
+        let route = route.map(|route| &**route);
+        let imitated = imitates.map(|(compat, api)| compat::Asked { api, compat, route, facts: &facts });
+        let answer = imitated.map(|asked| asked.answer(&rejection));
+        Refusal::rejected(rejection, answer)
+    })
 }
 
 /// The length of the body as hyper finds it (RFC 9112, 6.3): a transfer coding hides it; without either there is none.

@@ -25,6 +25,8 @@ use crate::address_sets::AddressSetReport;
 use crate::certificates::server_tls;
 use crate::clock::Clock;
 use crate::compile::Lasting;
+use crate::decisions::Decisions;
+use crate::observer::Observer;
 use crate::snapshot::{ListenKey, Snapshot};
 use crate::spool::{Budgets, Spool};
 use crate::stats::{Stats, WorkerStats};
@@ -55,6 +57,7 @@ pub struct Gateway {
 pub(crate) struct Shared {
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(crate) stats: Arc<Stats>,
+    pub(crate) decisions: Arc<Decisions>,
     pub(crate) clock: Clock,
     pub(crate) resolver: Resolver,
     /// Where bodies wait that must be seen whole.
@@ -151,7 +154,8 @@ impl Gateway {
         let stats = Arc::new(Stats::with(&spool));
         let clock = Clock::start();
         let sink = open_log(&model.log.access)?;
-        let log = LogWriter::start(sink, Arc::clone(&stats)).map_err(ApplyError::Thread)?;
+        let decisions = Arc::new(Decisions::default());
+        let log = LogWriter::start(sink, Arc::clone(&stats), Arc::clone(&decisions)).map_err(ApplyError::Thread)?;
         let mut lasting = Lasting::default();
         let tickets = Tickets::new()?;
         let tls = server_tls(model, &tickets)?;
@@ -162,6 +166,7 @@ impl Gateway {
         lasting.feeds = open_feeds(Feeds::new(&model.server.state).wanted(model)).await?;
         let first = Arc::new(Snapshot::compile(model, tls.as_ref(), &mut lasting, &stats, clock.now()));
         stats.snapshot.store(first.number, Ordering::Relaxed);
+        decisions.follow(first.number, &first.model);
         let mut probers = Probers::new(resolver.clone());
         probers.follow(lasting.checks());
         let mut refreshers = Refreshers::new(resolver.clone(), publishers);
@@ -169,6 +174,7 @@ impl Gateway {
         let shared = Arc::new(Shared {
             snapshot: Arc::new(ArcSwap::new(first)),
             stats,
+            decisions,
             clock,
             resolver,
             spool,
@@ -214,6 +220,8 @@ impl Gateway {
         let Shared { stats, clock, .. } = &*self.shared;
         let next = Arc::new(Snapshot::compile(model, tls.as_ref(), &mut self.lasting, stats, clock.now()));
         stats.snapshot.store(next.number, Ordering::Relaxed);
+        // Before a request is judged by it.
+        self.shared.decisions.follow(next.number, &next.model);
         stats.reloads_applied.fetch_add(1, Ordering::Relaxed);
         // Before a request meets them: a target that is to be probed is not fit until it was.
         self.probers.follow(self.lasting.checks());
@@ -232,6 +240,7 @@ impl Gateway {
     /// Frees snapshots that nobody looks at any more; worth doing now and then.
     pub fn tidy(&mut self) {
         self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+        self.shared.decisions.tidy();
     }
 
     /// Counts a configuration that was refused before it came here.
@@ -258,16 +267,18 @@ impl Gateway {
     /// The address sets that it judges by, in the order of their names: those that are named, and the built-in ones.
     #[must_use]
     pub fn address_sets(&self) -> Vec<AddressSetReport> {
-        let fixed = self.lasting.fixed_sets.iter().map(|(name, set)| AddressSetReport::of_fixed(name, set));
-        let fetched = self.lasting.feeds.iter().map(|set| AddressSetReport::of_fetched(set.report()));
-        let mut reports: Vec<_> = fixed.chain(fetched).collect();
-        reports.sort_by(|one, other| one.name.cmp(&other.name));
-        reports
+        self.shared.snapshot.load().address_sets()
     }
 
     /// Asks for the lists of all address sets that are fetched, now.
     pub fn refresh_address_sets(&self) {
         self.refreshers.refresh();
+    }
+
+    /// Whoever looks at it from outside.
+    #[must_use]
+    pub fn observer(&self) -> Observer {
+        Observer::new(Arc::clone(&self.shared), self.log.hurry())
     }
 
     /// What it counts.

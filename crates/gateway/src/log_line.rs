@@ -77,8 +77,8 @@ impl LineWriter {
             fields.raw(key!("reason"));
             fields.quoted(reason);
         }
-        if let Some(detail) = &record.detail {
-            fields.text(key!("detail"), detail);
+        if let Some(detail) = record.detail() {
+            fields.text(key!("detail"), &detail);
         }
         if let Some(status) = record.status {
             fields.raw(key!("status"));

@@ -31,12 +31,11 @@ use crate::compat::Imitation;
 use crate::connection::Tunnel;
 use crate::decision::{Decision, Outcome};
 use crate::forward::{Backend, Forwarded, forward};
-use crate::record::{ClientFrom, Record, cut};
+use crate::record::{ClientFrom, PolicyHeaders, Record, cut};
 use crate::rejection::{BadUpstream, Rejection};
 use crate::request::{Entrance, Facts};
 use crate::snapshot::{Action, Behind, Listener, Redirect, Respond, Route, Sender, below_base};
 use crate::stream::Stream;
-use crate::trace::NoTrace;
 use crate::verification::{is_doubtful, look_again, receive, tell_length};
 
 /// Serves one request.
@@ -65,6 +64,9 @@ pub(crate) async fn serve(stream: Stream, request: Request<Incoming>) -> Result<
     };
     Ok(finish(outcome, body_fits, spare, exchange))
 }
+
+/// What a refusal is known by.
+pub(crate) const DECISION: HeaderName = HeaderName::from_static("x-gatepost-decision");
 
 /// What of the path lies below the API's base path, in the one form.
 #[derive(Debug)]
@@ -106,8 +108,8 @@ fn name_host(parts: &mut Parts) {
 }
 
 fn begin(stream: Stream, parts: &Parts, body: Option<Rc<SharedBody>>) -> Exchange {
-    let record = Record { method: Some(parts.method.clone()), ..Record::begin(&stream.connection) };
-    Exchange::begin(stream, Box::new(record), body)
+    let record = Box::new(Record::begin(&stream.connection, Some(parts.method.clone())));
+    Exchange::begin(stream, record, body)
 }
 
 /// Reads the head and asks for a decision.
@@ -115,12 +117,16 @@ fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<J
     let connection = Rc::clone(&exchange.stream.connection);
     let Parts { method, uri, headers, .. } = parts;
     let mut cache = connection.worker.snapshot.borrow_mut();
-    let listener = connection.site.listener(cache.load()).ok_or(Rejection::ListenerGone)?;
+    let snapshot = cache.load();
+    let (number, listener) = (snapshot.number, connection.site.listener(snapshot));
     drop(cache);
+    let length = body.length();
+    exchange.note(|record| record.judged_by(number, listener.as_ref().map(|listener| &listener.name), length));
+    let listener = listener.ok_or(Rejection::ListenerGone)?;
     let client = find_client(&listener, headers, exchange)?;
     let entrance = Entrance { client, is_secure: connection.secured.is_some(), private: listener.private.as_ref() };
     let name = |host: &[u8]| connection.host_name(host);
-    let facts = match Facts::read(entrance, method, uri, headers, body.length(), name, &mut NoTrace) {
+    let facts = match Facts::read(entrance, method, uri, headers, length, name, &mut exchange.trace()) {
         Ok(facts) => facts,
         Err(malformed) => {
             let host = headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
@@ -132,7 +138,7 @@ fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<J
     exchange.note(|record| record.name(Arc::clone(&facts.host), &facts.path));
 
     let meters = Meters::Live(connection.worker.shared.clock);
-    let decision = listener.decide(&facts, connection.serves_host(), meters, &mut NoTrace);
+    let decision = listener.decide(&facts, connection.serves_host(), meters, &mut exchange.trace());
     if let Some(asked) = decision.asked(&facts) {
         exchange.imitate(|id| Imitation::of(&asked, id, decision.outcome.as_ref().err()));
     }
@@ -140,6 +146,9 @@ fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<J
     exchange.note(|record| {
         record.route = route.cloned();
         record.admitted = matches!(outcome, Ok(Outcome::Admitted(_) | Outcome::ToHttps(_)));
+        if outcome.is_err() && route.is_some_and(|route| route.reads_headers) {
+            record.headers = Some(PolicyHeaders::of(headers));
+        }
     });
     if let (Err(Rejection::AddressNotListed), Some(route)) = (&outcome, route)
         && is_doubtful(&facts, route, body, connection.worker.shared.clock)
@@ -165,13 +174,14 @@ fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<J
 /// Nobody knows yet whether the sender speaks for somebody else.
 fn find_client(listener: &Listener, headers: &HeaderMap, exchange: &mut Exchange) -> Result<IpAddr, Rejection> {
     let connection = Rc::clone(&exchange.stream.connection);
-    let Sender { client, lacking } = listener.sender(connection.peer, headers, &mut NoTrace);
+    let Sender { client, lacking } = listener.sender(connection.peer, headers, &mut exchange.trace());
     exchange.client = client.address;
     let behind = listener.behind.as_ref();
     exchange.believed = behind.map_or(BelievedHeader::Off, |behind| behind.header_believed(connection.peer));
     // A PROXY header may have been believed before a reload, and be no longer.
     if behind.is_some() || connection.peer.proxied.is_some() {
         exchange.note(|record| {
+            record.address = client.address;
             record.client = connection.text_of(client.address);
             record.client_from = match client.decided_by {
                 HopSource::Socket => ClientFrom::Socket,
@@ -199,7 +209,8 @@ async fn prove(
     exchange: &mut Exchange,
 ) -> Result<Answer, Rejection> {
     let (verified, kept) = receive(&candidate, body, exchange).await?;
-    let permit = candidate.take(verified, exchange.stream.connection.worker.shared.clock, &mut NoTrace)?;
+    let clock = exchange.stream.connection.worker.shared.clock;
+    let permit = candidate.take(verified, clock, &mut exchange.trace())?;
     exchange.note(|record| record.admitted = true);
     tell_length(&mut parts.headers, kept.left());
     let body = RequestBody::kept(kept, exchange.stream.clone());
@@ -250,7 +261,6 @@ fn finish(
     spare: HeaderMap,
     mut exchange: Exchange,
 ) -> Response<ResponseBody> {
-    const DECISION: HeaderName = HeaderName::from_static("x-gatepost-decision");
     let Stream { connection, progress } = exchange.stream.clone();
     let mut closes = connection.site.is_leaving();
     let imitation = exchange.imitation.take();
@@ -274,14 +284,19 @@ fn finish(
         }
         Err(rejection) => {
             closes |= (!body_fits && progress.has_open_body()) || rejection.closes();
-            let mut response = match imitation {
-                Some(mut imitation) => imitation.refuse(&rejection, spare),
-                None => rejection.answer(spare),
+            let (mut response, told) = match imitation {
+                Some(mut imitation) => {
+                    let response = imitation.refuse(&rejection, spare);
+                    let told = Box::new(imitation.without_names(&response));
+                    (response, Some(told))
+                }
+                None => (rejection.answer(spare), None),
             };
             exchange.note(|record| {
+                record.answer = told;
                 record.reason = Some(rejection.reason());
-                record.detail = rejection.detail();
                 record.status = Some(response.status());
+                record.rejection = Some(rejection);
                 response.headers_mut().insert(DECISION, record.id.header());
             });
             whole(response, exchange)

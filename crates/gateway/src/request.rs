@@ -64,7 +64,7 @@ impl<'r> Facts<'r> {
     ) -> Result<Self, Malformed> {
         let facts = Self::of(entrance, method, uri, headers, length, name);
         trace.note(|| match &facts {
-            Ok(facts) => Note::Read { host: Arc::clone(&facts.host), path: facts.path.as_ref().into() },
+            Ok(_) => Note::Read,
             Err(malformed) => Note::Malformed(*malformed),
         });
         facts

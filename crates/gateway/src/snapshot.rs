@@ -9,17 +9,17 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use gatepost_config::model::{
-    Compat, HostHeader, Limits, PolicyDocument, Private, ProxyProtocol, RouteMatcher, Template,
+    Compat, HostHeader, Limits, Model, PolicyDocument, Private, ProxyProtocol, RouteMatcher, Template, Throttle,
 };
 use gatepost_meter::{Bucket, ClientTable, Slots};
 use gatepost_net::tls::ServerTls;
 use gatepost_net::{BelievedHeader, Client, HopSource, Peer, Step, find_client, fold};
 use gatepost_prefix::PrefixSet;
-use gatepost_ranges::LiveSet;
+use gatepost_ranges::{Feeds, LiveSet};
 use http::header::FORWARDED;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
@@ -39,7 +39,34 @@ pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwar
 pub(crate) struct Snapshot {
     /// Counted from 1 at start.
     pub(crate) number: u64,
+    /// When it was compiled.
+    pub(crate) since: SystemTime,
     pub(crate) listeners: HashMap<ListenKey, Arc<Listener>>,
+    /// What it was compiled from, without its secrets: read by whoever explains what was decided by it.
+    pub(crate) model: Arc<Model>,
+    /// Its meters, for whoever looks at all of them.
+    pub(crate) meters: Box<[NamedMeter]>,
+    /// Its address sets that are written down, by name.
+    pub(crate) fixed_sets: HashMap<Arc<str>, Arc<PrefixSet>>,
+    /// Those that are fetched.
+    pub(crate) feeds: Feeds,
+}
+
+/// A meter of a snapshot, and whose it is.
+#[derive(Debug)]
+pub(crate) struct NamedMeter {
+    pub(crate) api: Arc<str>,
+    /// Absent: the API's own.
+    pub(crate) route: Option<Arc<str>>,
+    pub(crate) meter: Meter,
+}
+
+/// What is counted with.
+#[derive(Debug)]
+pub(crate) enum Meter {
+    Bucket(Throttle, Arc<Bucket>),
+    Clients(Throttle, Arc<ClientTable>),
+    Parallel(Parallel),
 }
 
 /// An address as it was configured: what a listening socket is known by across reloads.
@@ -89,11 +116,11 @@ pub(crate) struct Hosts {
 
 /// How a host was found among those of the APIs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum HostMatch<S> {
+pub(crate) enum HostMatch {
     /// By its name.
     Exact,
-    /// By the `*.` host of this suffix, without the star.
-    Below(S),
+    /// By the `*.` host that is so many bytes at its end, without the star.
+    Below(u8),
     /// As any host.
     Any,
 }
@@ -101,7 +128,8 @@ pub(crate) enum HostMatch<S> {
 /// An API: a base path and its routes.
 #[derive(Debug)]
 pub(crate) struct Api {
-    pub(crate) name: Arc<str>,
+    /// Its place among those of the model.
+    pub(crate) number: u32,
     pub(crate) base: Arc<str>,
     pub(crate) names: Arc<ApiNames>,
     pub(crate) router: Router<Arc<Route>>,
@@ -121,9 +149,17 @@ pub(crate) struct ApiNames {
     pub(crate) durations: Arc<Durations>,
 }
 
+/// The places of a route and its API among those of the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RouteNumber {
+    pub(crate) api: u32,
+    pub(crate) route: u32,
+}
+
 /// A route, ready to judge and serve requests.
 #[derive(Debug)]
 pub(crate) struct Route {
+    pub(crate) number: RouteNumber,
     pub(crate) api: Arc<ApiNames>,
     pub(crate) key: Arc<str>,
     pub(crate) matcher: RouteMatcher,
@@ -134,6 +170,8 @@ pub(crate) struct Route {
     pub(crate) buckets: Box<[Arc<Bucket>]>,
     pub(crate) parallel: Option<Parallel>,
     pub(crate) max_body: u64,
+    /// Whether policies may look at headers.
+    pub(crate) reads_headers: bool,
     pub(crate) action: Action,
     pub(crate) stats: Arc<RouteStats>,
     /// What the access log says of it.
@@ -141,7 +179,7 @@ pub(crate) struct Route {
 }
 
 /// How many requests of a route may be under way.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Parallel {
     pub(crate) slots: Arc<Slots>,
     pub(crate) cap: usize,
@@ -160,7 +198,7 @@ pub(crate) struct Rules {
     pub(crate) from: Option<AddressRule>,
     /// The documents that must all allow.
     pub(crate) policies: Box<[Arc<PolicyDocument>]>,
-    pub(crate) signed: Option<Signed>,
+    pub(crate) signed: Option<Box<Signed>>,
 }
 
 /// Addresses that are let in, less those taken out.
@@ -250,13 +288,10 @@ impl Listener {
         let (apis, matched) = self.hosts.of(&facts.host);
         let chosen = apis.iter().find_map(|api| below_base(&api.base, &facts.path).map(|rest| (api, rest)));
         let Some((api, rest)) = chosen else {
-            trace.note(|| Note::NoApi {
-                host: matched.to_owned(),
-                bases: apis.iter().map(|api| Arc::clone(&api.base)).collect(),
-            });
+            trace.note(|| Note::NoApi { host: matched });
             return None;
         };
-        trace.note(|| Note::Api { name: Arc::clone(&api.name), host: matched.to_owned() });
+        trace.note(|| Note::Api { number: api.number, host: matched });
         Some((api, rest))
     }
 }
@@ -269,7 +304,7 @@ impl Api {
     pub(crate) fn route(&self, method: &Method, rest: &str, trace: &mut impl Trace) -> Result<&Arc<Route>, Rejection> {
         match self.router.find(method, rest) {
             Ok(route) => {
-                trace.note(|| Note::Route(Arc::clone(route)));
+                trace.note(|| Note::Route(route.number));
                 Ok(route)
             }
             Err(Miss::Path) => {
@@ -277,7 +312,7 @@ impl Api {
                 Err(Rejection::NoRoute)
             }
             Err(Miss::Method(allow)) => {
-                trace.note(|| Note::NoMethod(self.router.on_path(rest).into_iter().cloned().collect()));
+                trace.note(|| Note::NoMethod);
                 Err(Rejection::MethodNotAllowed { allow })
             }
         }
@@ -339,22 +374,14 @@ impl Behind {
 }
 
 impl Hosts {
-    fn of(&self, host: &str) -> (&[Arc<Api>], HostMatch<&str>) {
+    fn of(&self, host: &str) -> (&[Arc<Api>], HostMatch) {
         if let Some(apis) = self.exact.get(host) {
             return (apis, HostMatch::Exact);
         }
         let below = self.below.iter().find(|(suffix, _)| host.len() > suffix.len() && host.ends_with(&**suffix));
-        below.map_or((&self.any, HostMatch::Any), |(suffix, apis)| (apis, HostMatch::Below(suffix)))
-    }
-}
-
-impl HostMatch<&str> {
-    fn to_owned(self) -> HostMatch<Box<str>> {
-        match self {
-            Self::Exact => HostMatch::Exact,
-            Self::Below(suffix) => HostMatch::Below(suffix.into()),
-            Self::Any => HostMatch::Any,
-        }
+        // No host is longer than 255 bytes, and a suffix is shorter.
+        let end = |suffix: &str| HostMatch::Below(u8::try_from(suffix.len()).unwrap_or(u8::MAX));
+        below.map_or((&self.any, HostMatch::Any), |(suffix, apis)| (apis, end(suffix)))
     }
 }
 
@@ -404,7 +431,7 @@ impl Entry {
     pub(crate) fn signed(&self) -> Option<&Signed> {
         match self {
             Self::Open => None,
-            Self::Rules(rules) => rules.signed.as_ref(),
+            Self::Rules(rules) => rules.signed.as_deref(),
         }
     }
 }

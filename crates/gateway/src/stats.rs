@@ -24,7 +24,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::record::{Ended, Record};
 use crate::rejection::Reason;
 use crate::spool::{Budget, Spool};
-use crate::upstream::Target;
+use crate::upstream::{Target, TargetReport};
 
 /// What a route is counted under: its API's name and its key.
 type RouteName = (Arc<str>, Arc<str>);
@@ -39,6 +39,8 @@ pub struct Stats {
     listeners: Mutex<HashMap<Arc<str>, Arc<ListenerStats>>>,
     /// Lines of the access log that were not written because its queue was full.
     pub(crate) log_dropped: AtomicU64,
+    /// Decisions about refused requests that are not on record because the queue was full.
+    pub(crate) decisions_dropped: AtomicU64,
     /// Reloads that took effect.
     pub(crate) reloads_applied: AtomicU64,
     /// Reloads that were refused.
@@ -153,6 +155,18 @@ impl Stats {
         apis.retain(|_, api| Arc::strong_count(api) > 1);
         let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         listeners.retain(|_, listener| Arc::strong_count(listener) > 1 || listener.connections.taken() > 0);
+    }
+
+    /// How many decisions are not on record because the queue was full.
+    #[must_use]
+    pub fn decisions_dropped(&self) -> u64 {
+        self.decisions_dropped.load(Ordering::Relaxed)
+    }
+
+    /// The targets of the model in force as they are now, in no order.
+    pub(crate) fn targets(&self) -> Vec<TargetReport> {
+        let targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        targets.iter().map(|target| target.report()).collect()
     }
 
     /// All metrics in the text format of Prometheus.
@@ -367,6 +381,11 @@ fn encode_process(encoder: &mut DescriptorEncoder<'_>, stats: &Stats) -> fmt::Re
             "access_log_dropped",
             "Lines of the access log lost: its queue was full, or they could not be written",
             &stats.log_dropped,
+        ),
+        (
+            "decisions_dropped",
+            "Refused requests that are not on record: the queue to the thread that keeps them was full",
+            &stats.decisions_dropped,
         ),
         ("reloads_applied", "Configurations that took effect after the first", &stats.reloads_applied),
         ("reloads_refused", "Changed configurations that were refused", &stats.reloads_refused),

@@ -1,19 +1,23 @@
 //! What the way of a request tells of itself, for whoever asks why.
 //!
-//! Routing and admission say each thing that they decide as they decide it. Whoever serves requests listens to nothing
-//! ([`NoTrace`]), and pays nothing for it.
+//! Routing and admission say each thing that they decide as they decide it. Every request is listened to: what a refused
+//! one was refused by goes on record ([`Decisions`]). So notes are small and hold nothing that has to be allocated or
+//! counted; what follows from the facts of the request and the model is left to whoever reads them.
+//!
+//! [`Decisions`]: crate::decisions::Decisions
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use gatepost_config::model::ThrottleBy;
-use gatepost_iam::{Decision, NearMiss};
+use gatepost_iam::NearMiss;
 use gatepost_net::{HopSource, Stop};
 use http::StatusCode;
+use smallvec::SmallVec;
 
 use crate::rejection::Malformed;
 use crate::signature::Flaw;
-use crate::snapshot::{HostMatch, Route};
+use crate::snapshot::{HostMatch, RouteNumber};
 
 /// Who listens.
 pub(crate) trait Trace {
@@ -30,35 +34,63 @@ impl Trace for NoTrace {
     fn note(&mut self, _: impl FnOnce() -> Note) {}
 }
 
-impl Trace for Vec<Note> {
+/// What was told of one request, in its order. There is room for all that is told of most of them; a long chain of
+/// believed senders is allocated.
+pub(crate) type Notes = SmallVec<[Note; 12]>;
+
+impl Trace for Notes {
+    #[inline]
     fn note(&mut self, note: impl FnOnce() -> Note) {
         self.push(note());
     }
 }
 
+/// Whoever is there listens.
+impl<T: Trace> Trace for Option<&mut T> {
+    #[inline]
+    fn note(&mut self, note: impl FnOnce() -> Note) {
+        if let Some(listener) = self {
+            listener.note(note);
+        }
+    }
+}
+
+/// What a policy says, by the number of a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Said {
+    /// This one allows it.
+    Allows(u32),
+    /// This one denies it.
+    Denies(u32),
+    /// None speaks of it.
+    Nothing,
+}
+
 /// One thing that was decided. The last one is what a request was refused by, if it was.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Note {
     /// A sender on the way to the client: the last one is the client.
     Sender { address: IpAddr, source: HopSource, believed: bool },
     /// Why the last one was.
     LastSender(Stop),
     /// The head means one thing only.
-    Read { host: Arc<str>, path: Box<str> },
+    Read,
     /// It could be read in two ways.
     Malformed(Malformed),
+    /// The host is none that the connection's certificate stands for.
+    Misdirected,
     /// The listener only sends clients to `https`, with this status.
     ToHttps(StatusCode),
-    /// This API was chosen.
-    Api { name: Arc<str>, host: HostMatch<Box<str>> },
-    /// None answers: of those for the host, the paths lie below none of these.
-    NoApi { host: HostMatch<Box<str>>, bases: Vec<Arc<str>> },
+    /// The API in this place was chosen.
+    Api { number: u32, host: HostMatch },
+    /// None answers: the path lies below the base of none of those for the host.
+    NoApi { host: HostMatch },
     /// This route matches.
-    Route(Arc<Route>),
+    Route(RouteNumber),
     /// None of the API has the path.
     NoPath,
-    /// These have the path, for other methods.
-    NoMethod(Vec<Arc<Route>>),
+    /// Some have the path, for other methods.
+    NoMethod,
     /// Everyone may enter.
     Open,
     /// Whether `from` lists the client; absent: nobody knows, for the lack of a set.
@@ -67,14 +99,16 @@ pub(crate) enum Note {
     Except { listed: Option<bool> },
     /// Nobody knows whether the last sender is believed, for the lack of this set.
     SenderUnknown { set: Arc<str> },
-    /// What a policy says, the one with this index among those that apply; and what comes nearest to allowing it.
-    Policy { index: usize, decision: Decision, near: Option<NearMiss> },
+    /// What a policy says, the one with this index among those that apply.
+    Policy { index: u32, said: Said },
+    /// What comes nearest to allowing what the last policy does not.
+    NearMiss(Box<NearMiss>),
     /// What is wrong with the claim to a signature, as far as the head tells.
     Signed(Option<Flaw>),
-    /// The length of the body, if it was told, and the longest that is let in.
-    Length { told: Option<u64>, most: u64 },
-    /// How many requests are under way, and how many may be.
-    Parallel { under_way: usize, cap: usize },
+    /// The length of the body, if it was told: whether that is too long is the route's to say.
+    Length { told: Option<u64> },
+    /// How many requests of the route are under way.
+    Parallel { under_way: usize },
     /// How many tokens a bucket has: the one with this index among those of its kind, the route's and then its API's.
-    Bucket { by: ThrottleBy, index: usize, left: u32 },
+    Bucket { by: ThrottleBy, index: u32, left: u32 },
 }

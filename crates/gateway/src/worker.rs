@@ -337,6 +337,11 @@ impl Worker {
         RequestId::of(id)
     }
 
+    /// The number of the snapshot in force, as this worker knows it.
+    pub(crate) fn snapshot_number(&self) -> u64 {
+        self.snapshot.borrow_mut().load().number
+    }
+
     pub(crate) fn is_quitting(&self) -> bool {
         self.quitting.get()
     }

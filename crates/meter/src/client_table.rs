@@ -70,11 +70,12 @@ impl ClientTable {
         }
     }
 
-    /// Takes a token of the client's. Read the clock just before: a stale `now` can only refuse too much.
+    /// Takes a token of the client's, and says how many it has left. Read the clock just before: a stale `now` can only
+    /// refuse too much.
     ///
     /// # Errors
     /// There is none.
-    pub fn take(&self, client: IpAddr, now: Nanos) -> Result<(), Exceeded> {
+    pub fn take(&self, client: IpAddr, now: Nanos) -> Result<u32, Exceeded> {
         let client = ClientKey::of(client);
         let mut set = lock(self.set_of(client));
         let now = set.go_on_to(now);
@@ -88,7 +89,7 @@ impl ClientTable {
                 self.shared_takes.fetch_add(1, Ordering::Relaxed);
             }
         }
-        Ok(())
+        Ok(set.law.tokens(full_at, now))
     }
 
     /// Looks at what the client has left, and takes nothing.

@@ -9,7 +9,7 @@ use gatepost_config::model::{AddressSet, AddressSource, Addresses, Feed, Model};
 use crate::live::LiveSet;
 
 /// The fetched sets that a configuration uses, by name.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Feeds {
     state: PathBuf,
     sets: HashMap<Arc<str>, Arc<LiveSet>>,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use gatepost_config::load_text;
 use gatepost_config::model::{AccessLog, Listener, Model};
 use gatepost_gateway::{
-    AddressSetReport, ApplyError, Budgets, Gateway, Resolver, SetReport, Surroundings, TargetReport,
+    AddressSetReport, ApplyError, Budgets, Decision, Gateway, Resolver, SetReport, Surroundings, TargetReport,
 };
 use gatepost_net::tls::{Alpn, ClientTls};
 use serde_json::Value;
@@ -15,6 +15,7 @@ use tokio::runtime;
 use tokio::time::{Instant, sleep};
 
 use crate::authority::Authority;
+use crate::eventually::PATIENCE;
 use crate::name_server::NameServer;
 
 /// A whole gateway, started from the text of a configuration. Its access log goes to a file of its own.
@@ -194,6 +195,23 @@ impl TestGateway {
     /// Has the lists of all address sets asked for, now.
     pub fn refresh_address_sets(&self) {
         self.gateway().refresh_address_sets();
+    }
+
+    /// Why a request was refused, by the id in its answer.
+    ///
+    /// # Panics
+    /// It is not on record, and will not be.
+    pub async fn decision(&self, id: &str) -> Decision {
+        let observer = self.gateway().observer();
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(decision) = observer.decision(id) {
+                return decision;
+            }
+            assert!(Instant::now() < end, "no decision {id} is on record");
+            observer.hurry();
+            sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// The lines of the access log so far.

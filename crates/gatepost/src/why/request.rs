@@ -5,17 +5,21 @@ use std::str::FromStr;
 
 use gatepost_config::model::Listener;
 use http::{HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize};
 
 /// `NAME: VALUE`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub(crate) struct Header {
     pub(crate) name: HeaderName,
     pub(crate) value: HeaderValue,
 }
 
 /// What a client was told to ask for: a URL, or a path alone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub(crate) struct Url {
+    written: String,
     /// Absent: a path alone.
     site: Option<Site>,
     target: String,
@@ -63,13 +67,43 @@ impl FromStr for Header {
     }
 }
 
+impl TryFrom<String> for Header {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Header> for String {
+    fn from(Header { name, value }: Header) -> Self {
+        // What comes from a command line is text.
+        format!("{name}: {}", value.to_str().unwrap_or_default())
+    }
+}
+
+impl TryFrom<String> for Url {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Url> for String {
+    fn from(url: Url) -> Self {
+        url.written
+    }
+}
+
 impl FromStr for Url {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let text = text.split('#').next().unwrap_or_default();
+    fn from_str(written: &str) -> Result<Self, Self::Err> {
+        let text = written.split('#').next().unwrap_or_default();
+        let written = written.to_owned();
         if text.starts_with('/') || text == "*" {
-            return Ok(Self { site: None, target: text.to_owned() });
+            return Ok(Self { written, site: None, target: text.to_owned() });
         }
         let (scheme, rest) = text.split_once("://").ok_or("neither a URL with `http://` or `https://`, nor a path")?;
         let tls = match &*scheme.to_ascii_lowercase() {
@@ -79,7 +113,7 @@ impl FromStr for Url {
         };
         let (host, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let slash = if target.starts_with('/') { "" } else { "/" };
-        Ok(Self { site: Some(Site::read(tls, host)?), target: format!("{slash}{target}") })
+        Ok(Self { written, site: Some(Site::read(tls, host)?), target: format!("{slash}{target}") })
     }
 }
 

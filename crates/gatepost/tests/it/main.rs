@@ -8,8 +8,10 @@
 mod access_log;
 mod address_sets;
 mod admin;
+mod admin_api;
 mod broken;
 mod cli;
+mod decisions;
 mod descriptors;
 mod destinations;
 mod drain;
@@ -25,3 +27,4 @@ mod signed;
 mod tls;
 mod why;
 mod why_agrees;
+mod why_live;

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use gatepost_config::load_text;
 use gatepost_config::model::{AddressRule, Entry, Model, PolicyDocument, Rules};
-use gatepost_gateway::{Check, Explanation, Inquiry, Reason, Verdict, explain};
+use gatepost_gateway::{Check, Explanation, Inquiry, Reason, Step, Verdict, explain};
 use gatepost_testkit::{Raw, Response, TestGateway};
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -43,6 +43,7 @@ async fn why_says_of_ten_thousand_requests_what_becomes_of_them_and_by_which_rul
             let response = clients.ask(&request).await;
             assert_same(&explanation, &response, &request, &context);
             assert_decisive(&explanation, &model, &request, &context);
+            assert_on_record(&explanation, &response, &gateway, &context).await;
             if count % TO_PROGRAM == 0 {
                 assert_program_agrees(&home, &request, &response, &context).await;
             }
@@ -81,6 +82,25 @@ fn assert_same(explanation: &Explanation, response: &Response, request: &Asked, 
             }
         }
     }
+}
+
+/// What was decided and kept is what is explained, step by step.
+async fn assert_on_record(explanation: &Explanation, response: &Response, gateway: &TestGateway, context: &str) {
+    let Some(id) = response.header("x-gatepost-decision") else { return };
+    let decision = gateway.decision(id).await;
+    let recorded = decision.explanation.unwrap_or_else(|error| panic!("{error}\n{context}"));
+    assert_eq!(outcome(&recorded), outcome(explanation), "{context}");
+    assert_eq!(steps(&recorded), steps(explanation), "{context}");
+}
+
+/// The steps in words. How many tokens a bucket has left depends on when it was asked.
+fn steps(explanation: &Explanation) -> Vec<String> {
+    let text = |step: &Step| {
+        let rules = step.rules.iter().map(|rule| (&rule.name, rule.network, rule.place.line(), rule.place.column()));
+        let text = if step.check == Check::Throttle { "" } else { &step.text };
+        format!("{} {} {text} {:?}", step.check.name(), step.passed, rules.collect::<Vec<_>>())
+    };
+    explanation.steps.iter().map(text).collect()
 }
 
 /// Without the rules that the verdict rests on, it is another.

@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use crate::rejection::{Denial, Rejection};
 use crate::request::Facts;
 use crate::snapshot::{ApiNames, Route, below_base};
-use crate::trace::{Note, Trace};
+use crate::trace::{Note, Said, Trace};
 
 /// Asks each document. Nobody is known by name yet, so everybody is anonymous.
 ///
@@ -48,13 +48,14 @@ pub(super) fn allow(
         principal: Principal::Anonymous,
         context: &circumstances,
     };
-    let decisions = documents.iter().enumerate().map(|(index, document)| {
+    let decisions = documents.iter().zip(0..).map(|(document, index)| {
         let decision = document.policy.decide(&request);
-        trace.note(|| {
-            let nobody_allows = decision == Decision::ImplicitlyDenied;
-            let near = if nobody_allows { document.policy.near_miss(&request) } else { None };
-            Note::Policy { index, decision, near }
-        });
+        trace.note(|| Note::Policy { index, said: Said::of(decision) });
+        if decision == Decision::ImplicitlyDenied
+            && let Some(near) = document.policy.near_miss(&request)
+        {
+            trace.note(|| Note::NearMiss(Box::new(near)));
+        }
         (document, decision)
     });
     let (by, statement) = match all_must_allow(decisions) {
@@ -63,6 +64,18 @@ pub(super) fn allow(
         Some(Verdict::ExplicitlyDenied { by, statement }) => (by, Some(statement)),
     };
     Err(Rejection::PolicyDenied(Denial { document: Arc::clone(by), statement }))
+}
+
+impl Said {
+    fn of(decision: Decision) -> Self {
+        // A document has less than a million statements: it would not fit into a file that is read.
+        let number = |statement: usize| u32::try_from(statement).unwrap_or(u32::MAX);
+        match decision {
+            Decision::Allowed { statement } => Self::Allows(number(statement)),
+            Decision::ExplicitlyDenied { statement } => Self::Denies(number(statement)),
+            Decision::ImplicitlyDenied => Self::Nothing,
+        }
+    }
 }
 
 const PARTITION: &str = "aws";

@@ -31,7 +31,7 @@ use crate::connection::linger::linger;
 use crate::connection::state::Overdue;
 use crate::connection::{Connection, Finish};
 use crate::io::Io;
-use crate::pipeline;
+use crate::pipeline::{self, DECISION};
 use crate::record::Record;
 use crate::rejection::Reason;
 use crate::stream::{Stream, Verdict};
@@ -94,10 +94,11 @@ pub(super) async fn serve(connection: Rc<Connection>, membership: Membership) {
 /// headers are too long.
 fn too_many_headers(connection: &Connection) -> Response<ResponseBody> {
     let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-    let record = Record::unread(connection, Reason::HeadersTooLarge);
-    connection.worker.finish(Box::new(Record { status: Some(status), ..record }));
+    let record = Record { status: Some(status), ..Record::unread(connection, Reason::HeadersTooLarge) };
     let mut response = Response::new(ResponseBody::none());
     *response.status_mut() = status;
+    response.headers_mut().insert(DECISION, record.id.header());
+    connection.worker.finish(Box::new(record));
     response
 }
 

@@ -1,33 +1,56 @@
 //! What was decided, told with the rules that decided it and the places where they were written.
 
+mod addresses;
+
+use std::cmp::Reverse;
 use std::fmt::Write;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use bytes::Bytes;
-use gatepost_config::model::{self, Action, Addresses, ForwardedHeader, Model, Rate, Scheme, ThrottleBy};
+use gatepost_config::model::{self, Action, HostPattern, Model, Rate, Scheme, ThrottleBy};
 use gatepost_config::{Place, Secret};
-use gatepost_iam::{Decision, NearMiss, Unmet};
-use gatepost_net::{HopSource, Stop};
+use gatepost_iam::{NearMiss, Unmet};
+use gatepost_net::Stop;
 use gatepost_ranges::Feeds;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use ipnet::IpNet;
 
 use crate::compile::host_text;
-use crate::decision::Outcome;
-use crate::explain::{Check, ExplainError, Explanation, Refusal, Rule, Step, Verdict};
-use crate::rejection::{Reason, never_loaded};
+use crate::explain::{Check, ExplainError, Explanation, Rule, Step, Verdict};
+use crate::rejection::{Reason, Rejection};
+use crate::router::Router;
 use crate::signature::Flaw;
-use crate::snapshot::{HostMatch, Route};
-use crate::trace::Note;
+use crate::snapshot::{HostMatch, RouteNumber, below_base};
+use crate::trace::{Note, Said};
 
 /// Reads notes against the model that they come from.
 pub(super) struct Teller<'m> {
     pub(super) model: &'m Model,
     pub(super) listener: &'m model::Listener,
     pub(super) client: IpAddr,
-    pub(super) feeds: &'m Feeds,
+    /// What address sets that are fetched hold; absent: what they held then is not known any more.
+    pub(super) feeds: Option<&'m Feeds>,
+    /// As routing saw it, if it came to that.
+    pub(super) host: &'m str,
+    /// The path in the one form, perhaps cut.
+    pub(super) path: &'m str,
+}
+
+/// What it came to.
+#[derive(Clone, Copy)]
+pub(super) enum End<'r> {
+    /// It is let in.
+    Admitted(RouteNumber),
+    /// The client is sent to `https`.
+    Elsewhere,
+    /// It is no HTTP.
+    Unreadable(&'static str),
+    /// It is refused; with the answer where its API answers in words of its own.
+    Rejected(&'r Rejection, Option<&'r Response<Bytes>>),
+    /// It was let in, and failed.
+    Failed(&'r Rejection, Option<&'r Response<Bytes>>),
 }
 
 /// A route as it was written.
@@ -39,38 +62,40 @@ struct Written<'m> {
 
 impl<'m> Teller<'m> {
     /// The whole explanation.
-    pub(super) fn tell(
-        &self,
-        notes: Vec<Note>,
-        outcome: Result<Outcome, Refusal>,
-    ) -> Result<Explanation, ExplainError> {
+    pub(super) fn tell(&self, notes: &[Note], end: End<'_>) -> Result<Explanation, ExplainError> {
         let listener = Rule::new(&*self.listener.name, &self.listener.place);
         let mut steps = vec![Step::pass(Check::Listener, &*self.listener.name).by(vec![listener])];
         let mut written = None;
         for note in notes {
-            if let Note::Route(route) = &note {
-                written = Some(self.written(route)?);
+            if let Note::Route(route) = note {
+                written = Some(self.written(*route)?);
             }
             self.take(note, written, &mut steps)?;
         }
-        let verdict = match outcome {
-            Ok(Outcome::Admitted(permit)) => {
-                steps.push(action(self.written(permit.route())?.route));
+        let verdict = match end {
+            End::Admitted(route) => {
+                steps.push(action(self.written(route)?.route));
                 Verdict::Admitted
             }
-            Ok(Outcome::Candidate(_)) => {
-                return Err(ExplainError::contradiction("a body was neither verified nor taken to be good"));
-            }
             // Its step says so already.
-            Ok(Outcome::ToHttps(_)) => Verdict::Admitted,
-            Err(Refusal::Unreadable(why)) => {
+            End::Elsewhere => Verdict::Admitted,
+            End::Unreadable(why) => {
                 steps.push(Step::refuse(Check::Request, why));
                 unreadable(why)
             }
-            Err(Refusal::Rejected(rejection, answer)) => {
-                let (head, body) = answer.into_parts();
-                let (reason, detail) = (rejection.reason(), rejection.detail());
-                Verdict::Refused { status: head.status, headers: head.headers, body, reason, detail }
+            End::Rejected(rejection, answer) => {
+                if matches!(rejection, Rejection::Throttled(_)) {
+                    last_token_gone(&mut steps);
+                }
+                steps.extend(written.and_then(|written| written.unproven(rejection, &steps)));
+                verdict(rejection, answer)
+            }
+            End::Failed(rejection, answer) => {
+                let route =
+                    written.ok_or_else(|| ExplainError::contradiction("a request is let in without a route"))?;
+                let Step { check, text, rules, .. } = action(route.route);
+                steps.push(Step::refuse(check, format!("{text}: {rejection}")).by(rules));
+                verdict(rejection, answer)
             }
         };
         let refuses = steps.iter().any(|step| !step.passed);
@@ -80,9 +105,9 @@ impl<'m> Teller<'m> {
         Ok(Explanation { steps, verdict })
     }
 
-    fn take(&self, note: Note, written: Option<Written<'m>>, steps: &mut Vec<Step>) -> Result<(), ExplainError> {
+    fn take(&self, note: &Note, written: Option<Written<'m>>, steps: &mut Vec<Step>) -> Result<(), ExplainError> {
         let written = || written.ok_or_else(|| ExplainError::contradiction("a request is judged without a route"));
-        steps.push(match note {
+        steps.push(match note.clone() {
             Note::Sender { address, source, believed } => self.sender(address, source, believed)?,
             Note::LastSender(stop) => {
                 if let (Some(last), true) = (steps.last_mut(), stop != Stop::NotBelieved) {
@@ -91,153 +116,110 @@ impl<'m> Teller<'m> {
                 return Ok(());
             }
             Note::SenderUnknown { set } => self.sender_unknown(&set)?,
-            Note::Read { host, path } => Step::pass(Check::Request, format!("host {host}, path {path}")),
+            Note::Read => Step::pass(Check::Request, format!("host {}, path {}", self.host, self.path)),
             Note::Malformed(malformed) => Step::refuse(Check::Request, malformed.to_string()),
+            Note::Misdirected => {
+                Step::refuse(Check::Request, "the host is none that the connection's certificate stands for")
+            }
             Note::ToHttps(status) => {
                 let rule = Rule::new(&*self.listener.name, &self.listener.place);
                 Step::pass(Check::Redirect, format!("to https with {}", status.as_u16())).by(vec![rule])
             }
-            Note::Api { name, host } => self.api(&name, &host)?,
-            Note::NoApi { host, bases } => no_api(&host, &bases),
-            Note::Route(route) => Step::pass(Check::Route, &*route.key).by(vec![self.written(&route)?.rule()]),
+            Note::Api { number, host } => self.api(number, host)?,
+            Note::NoApi { host } => self.no_api(host),
+            Note::Route(route) => {
+                let written = self.written(route)?;
+                Step::pass(Check::Route, &*written.route.key).by(vec![written.rule()])
+            }
             Note::NoPath => Step::refuse(Check::Route, "no route of the API has this path"),
-            Note::NoMethod(routes) => self.no_method(&routes)?,
+            Note::NoMethod => self.no_method(steps)?,
             Note::Open => {
                 let rule = Rule::new("open", &written()?.route.places.entry);
                 Step::pass(Check::Open, "everyone may enter").by(vec![rule])
             }
             Note::From { listed } => self.from(written()?, listed)?,
             Note::Except { listed } => self.except(written()?, listed)?,
-            Note::Policy { index, decision, near } => written()?.policy(index, decision, near.as_ref())?,
+            Note::Policy { index, said } => written()?.policy(index, said)?,
+            Note::NearMiss(near) => return written()?.add_near_miss(&near, steps.last_mut()),
             Note::Signed(flaw) => written()?.signed(flaw)?,
-            Note::Length { told, most } => written()?.max_body(told, most),
-            Note::Parallel { under_way, cap } => written()?.parallel(under_way, cap),
+            Note::Length { told } => written()?.max_body(told),
+            Note::Parallel { under_way } => written()?.parallel(under_way),
             Note::Bucket { by, index, left } => written()?.bucket(by, index, left)?,
         });
         Ok(())
     }
 
-    /// One of the senders on the way to the client, which is the last of them.
-    fn sender(&self, address: IpAddr, source: HopSource, believed: bool) -> Result<Step, ExplainError> {
-        let behind = self.listener.behind.as_ref();
-        let rules = behind.map(|behind| self.listing(&behind.senders, address)).unwrap_or_default();
-        agree(believed, &rules, "behind")?;
-        let told = match source {
-            HopSource::Socket => "the peer of the connection".to_owned(),
-            HopSource::ProxyHeader => "told by the PROXY header".to_owned(),
-            HopSource::Header { hop } => {
-                let name = match behind.map(|behind| behind.forwarded) {
-                    Some(ForwardedHeader::XForwardedFor) => "x-forwarded-for",
-                    Some(ForwardedHeader::Forwarded) => "forwarded",
-                    Some(ForwardedHeader::Off) | None => {
-                        return Err(ExplainError::contradiction("a header that is off told"));
-                    }
-                };
-                format!("entry {hop} from the right of {name}")
-            }
-        };
-        let believed = if believed { format!(", believed: {}", names(&rules)) } else { String::new() };
-        Ok(Step::pass(Check::Client, format!("{address}, {told}{believed}")).by(rules))
+    fn written(&self, number: RouteNumber) -> Result<Written<'m>, ExplainError> {
+        let api = self.api_at(number.api)?;
+        let route = api.routes.get(number.route as usize);
+        let route = route.ok_or_else(|| ExplainError::contradiction("a route was never written"))?;
+        Ok(Written { api, route })
     }
 
-    /// The sender seen last may be believed, or may be the client.
-    fn sender_unknown(&self, set: &str) -> Result<Step, ExplainError> {
-        let behind = self.listener.behind.as_ref();
-        let behind = behind.ok_or_else(|| ExplainError::contradiction("nobody is believed, and somebody may be"))?;
-        let text = format!("{}, so nobody knows whether the last sender is believed", never_loaded(set));
-        Ok(Step::refuse(Check::Client, text).by(self.lacking(&behind.senders)))
+    fn api_at(&self, number: u32) -> Result<&'m model::Api, ExplainError> {
+        let api = self.model.apis.get(number as usize);
+        api.ok_or_else(|| ExplainError::contradiction("an API was never written"))
     }
 
-    /// A compiled route shares its key with the one that it was compiled from.
-    fn written(&self, compiled: &Route) -> Result<Written<'m>, ExplainError> {
-        let mut all = self.model.apis.iter().flat_map(|api| api.routes.iter().map(move |route| Written { api, route }));
-        let found = all.find(|written| Arc::ptr_eq(&written.route.key, &compiled.key));
-        found.ok_or_else(|| ExplainError::contradiction(format!("the route `{}` was never written", compiled.key)))
-    }
-
-    fn api(&self, name: &str, host: &HostMatch<Box<str>>) -> Result<Step, ExplainError> {
-        let api = self.model.apis.iter().find(|api| *api.name == *name);
-        let api = api.ok_or_else(|| ExplainError::contradiction(format!("the API `{name}` was never written")))?;
-        let mut text = format!("{name}, {}", for_host(host));
+    fn api(&self, number: u32, host: HostMatch) -> Result<Step, ExplainError> {
+        let api = self.api_at(number)?;
+        let mut text = format!("{}, {}", api.name, self.for_host(host));
         if !api.base.is_empty() {
             text += &format!(", below {}", api.base);
         }
-        Ok(Step::pass(Check::Api, text).by(vec![Rule::new(name, &api.place)]))
+        Ok(Step::pass(Check::Api, text).by(vec![Rule::new(&*api.name, &api.place)]))
     }
 
-    fn no_method(&self, routes: &[Arc<Route>]) -> Result<Step, ExplainError> {
-        let written: Vec<Written<'_>> = routes.iter().map(|route| self.written(route)).collect::<Result<_, _>>()?;
-        let mut rules: Vec<Rule> = written.iter().map(Written::rule).collect();
+    fn no_api(&self, host: HostMatch) -> Step {
+        let suffix = self.suffix(host);
+        let is_matched = |pattern: &HostPattern| match (host, pattern) {
+            (HostMatch::Exact, HostPattern::Exact(name)) => **name == *self.host,
+            (HostMatch::Below(_), HostPattern::Below(name)) => suffix.strip_prefix('.') == Some(name),
+            _ => false,
+        };
+        let answers = |api: &&model::Api| {
+            let for_host = if host == HostMatch::Any { api.hosts.is_empty() } else { api.hosts.iter().any(is_matched) };
+            for_host && api.listeners.contains(&self.listener.name)
+        };
+        let mut bases: Vec<&str> = self.model.apis.iter().filter(answers).map(|api| &*api.base).collect();
+        bases.sort_by_key(|base| Reverse(base.len()));
+        if bases.is_empty() {
+            return Step::refuse(Check::Api, "none on this listener answers for this host");
+        }
+        Step::refuse(Check::Api, format!("those {} answer below {} only", self.for_host(host), bases.join(" and ")))
+    }
+
+    fn suffix(&self, host: HostMatch) -> &'m str {
+        match host {
+            HostMatch::Below(length) => {
+                let start = self.host.len().saturating_sub(length.into());
+                self.host.get(start..).unwrap_or_default()
+            }
+            HostMatch::Exact | HostMatch::Any => "",
+        }
+    }
+
+    fn for_host(&self, host: HostMatch) -> String {
+        match host {
+            HostMatch::Exact => "for this host".to_owned(),
+            HostMatch::Below(_) => format!("for the hosts *{}", self.suffix(host)),
+            HostMatch::Any => "for any host".to_owned(),
+        }
+    }
+
+    /// The routes that have the path, found as routing finds them, but without looking at methods. Of a path that was cut
+    /// none may be found.
+    fn no_method(&self, steps: &[Step]) -> Result<Step, ExplainError> {
+        let chosen = steps.iter().rev().find(|step| step.check == Check::Api).and_then(|step| step.rules.first());
+        let api = self.model.apis.iter().find(|api| chosen.is_some_and(|rule| rule.place == api.place));
+        let api = api.ok_or_else(|| ExplainError::contradiction("a route was looked for in no API"))?;
+        let router = Router::new(api.routes.iter().map(|route| (&route.matcher, route)));
+        let routes = below_base(&api.base, self.path).map(|rest| router.on_path(rest)).unwrap_or_default();
+        let mut rules: Vec<Rule> = routes.into_iter().map(|route| Written { api, route }.rule()).collect();
         // A route of several methods stands there once for each.
         rules.dedup();
         let text = format!("the path is known with other methods only: {}", names(&rules));
         Ok(Step::refuse(Check::Route, text).by(rules))
-    }
-
-    fn from(&self, written: Written<'_>, listed: Option<bool>) -> Result<Step, ExplainError> {
-        let entries = &written.rule_of_addresses()?.from;
-        let Some(listed) = listed else { return Ok(self.unknown(Check::From, entries)) };
-        let rules = self.listing(entries, self.client);
-        agree(listed, &rules, "from")?;
-        Ok(if listed {
-            Step::pass(Check::From, format!("lists {}: {}", self.client, names(&rules))).by(rules)
-        } else {
-            let rule = Rule::new("from", &written.route.places.entry);
-            let mut text = format!("no entry lists {}", self.client);
-            if written.rule_of_signatures().is_ok() {
-                text += "; now and then a request like this has its signature looked at: if it is good, the reason is \
-                         signed_but_not_listed, and the list may be out of date";
-            }
-            Step::refuse(Check::From, text).by(vec![rule])
-        })
-    }
-
-    fn except(&self, written: Written<'_>, listed: Option<bool>) -> Result<Step, ExplainError> {
-        let entries = &written.rule_of_addresses()?.except;
-        let Some(listed) = listed else { return Ok(self.unknown(Check::Except, entries)) };
-        let rules = self.listing(entries, self.client);
-        agree(listed, &rules, "except")?;
-        Ok(if listed {
-            Step::refuse(Check::Except, format!("takes {} out: {}", self.client, names(&rules))).by(rules)
-        } else {
-            Step::pass(Check::Except, format!("no entry lists {}", self.client))
-        })
-    }
-
-    /// Whether one of the entries lists the client is not known yet.
-    fn unknown(&self, check: Check, entries: &[model::AddressEntry]) -> Step {
-        let lacking = self.lacking(entries);
-        let were = if lacking.len() == 1 { "was" } else { "were" };
-        let text = format!("no known entry lists {}, and {} {were} never loaded", self.client, names(&lacking));
-        Step::refuse(check, text).by(lacking)
-    }
-
-    /// Every entry that has no good copy yet.
-    fn lacking(&self, entries: &[model::AddressEntry]) -> Vec<Rule> {
-        let lacking = entries.iter().filter_map(|entry| match &entry.addresses {
-            Addresses::Network(_) => None,
-            Addresses::Set(set) => {
-                self.feeds.get(set).filter(|live| !live.is_loaded()).map(|_| Rule::new(&*set.name, &entry.place))
-            }
-        });
-        lacking.collect()
-    }
-
-    /// Every entry that holds an address.
-    fn listing(&self, entries: &[model::AddressEntry], address: IpAddr) -> Vec<Rule> {
-        let holds = |network: &&IpNet| network.contains(&address);
-        let listing = entries.iter().filter_map(|entry| match &entry.addresses {
-            Addresses::Network(network) => holds(&network).then(|| Rule::new(network_text(*network), &entry.place)),
-            Addresses::Set(set) => {
-                let rule = Rule::new(&*set.name, &entry.place);
-                if let Some(live) = self.feeds.get(set) {
-                    return Some(Rule { network: Some(live.network_of(address)?), age: live.age(), ..rule });
-                }
-                let narrowest = set.source.fixed().iter().filter(holds).max_by_key(|network| network.prefix_len())?;
-                Some(Rule { network: Some(*narrowest), ..rule })
-            }
-        });
-        listing.collect()
     }
 }
 
@@ -251,32 +233,40 @@ impl Written<'_> {
         rule.ok_or_else(|| ExplainError::contradiction("a route without `from` was asked for its addresses"))
     }
 
+    fn document(&self, index: u32) -> Result<&model::PolicyDocument, ExplainError> {
+        let document = self.route.entry.rules().and_then(|rules| rules.policies.get(index as usize));
+        document.map(|document| &**document).ok_or_else(|| ExplainError::contradiction("a policy was never written"))
+    }
+
     /// What the policy with this index says, among those that apply: the API's, then the route's.
-    fn policy(&self, index: usize, decision: Decision, near: Option<&NearMiss>) -> Result<Step, ExplainError> {
-        let missing = || ExplainError::contradiction("a statement was never written");
-        let document = self.route.entry.rules().and_then(|rules| rules.policies.get(index));
-        let document = document.ok_or_else(|| ExplainError::contradiction("a policy was never written"))?;
-        let name = |index: usize| {
-            let statement = document.policy.statements().get(index).ok_or_else(missing)?;
-            Ok(format!("statement {}", statement.name()))
-        };
+    fn policy(&self, index: u32, said: Said) -> Result<Step, ExplainError> {
+        let document = self.document(index)?;
         let file = document.file.display();
-        let (passed, does, index) = match decision {
-            Decision::Allowed { statement } => (true, "allows it", statement),
-            Decision::ExplicitlyDenied { statement } => (false, "denies it", statement),
-            Decision::ImplicitlyDenied => {
-                let mut text = format!("{file}: no statement allows it");
-                if let Some(NearMiss { statement, unmet }) = near {
-                    let unmet: Vec<String> = unmet.iter().map(Unmet::to_string).collect();
-                    text += &format!("; nearest is {}, but for {}", name(*statement)?, unmet.join(" and "));
-                }
-                return Ok(Step::refuse(Check::Policy, text).by(vec![Rule::new("policy", &document.place)]));
+        let (passed, does, statement) = match said {
+            Said::Allows(statement) => (true, "allows it", statement),
+            Said::Denies(statement) => (false, "denies it", statement),
+            Said::Nothing => {
+                let rule = Rule::new("policy", &document.place);
+                return Ok(Step::refuse(Check::Policy, format!("{file}: no statement allows it")).by(vec![rule]));
             }
         };
-        let name = name(index)?;
-        let text = format!("{file}: {name} {does}");
-        let rule = Rule::new(name, document.statements.get(index).ok_or_else(missing)?);
-        Ok(Step { passed, ..Step::pass(Check::Policy, text).by(vec![rule]) })
+        let name = statement_name(document, statement as usize)?;
+        let place = document.statements.get(statement as usize).ok_or_else(never_stated)?;
+        let step = Step::pass(Check::Policy, format!("{file}: {name} {does}"));
+        Ok(Step { passed, ..step.by(vec![Rule::new(name, place)]) })
+    }
+
+    /// Adds to the last policy that allowed nothing what came nearest to it.
+    fn add_near_miss(&self, near: &NearMiss, last: Option<&mut Step>) -> Result<(), ExplainError> {
+        let NearMiss { statement, unmet } = near;
+        let last = last.ok_or_else(|| ExplainError::contradiction("something was missed that nobody asked for"))?;
+        let policies = self.route.entry.rules().map(|rules| &rules.policies[..]).unwrap_or_default();
+        let asked = policies.iter().find(|document| last.rules.iter().any(|rule| rule.place == document.place));
+        let document = asked.ok_or_else(|| ExplainError::contradiction("a policy was never written"))?;
+        let unmet: Vec<String> = unmet.iter().map(Unmet::to_string).collect();
+        let name = statement_name(document, *statement)?;
+        last.text += &format!("; nearest is {name}, but for {}", unmet.join(" and "));
+        Ok(())
     }
 
     fn rule_of_signatures(&self) -> Result<&model::Signed, ExplainError> {
@@ -296,7 +286,17 @@ impl Written<'_> {
         Ok(step.by(vec![Rule::new("signed", &signed.place)]))
     }
 
-    fn max_body(&self, told: Option<u64>, most: u64) -> Step {
+    /// The step that a request was refused by when its head had passed everything, and its body was not what it claims,
+    /// did not come, or came before.
+    fn unproven(&self, rejection: &Rejection, steps: &[Step]) -> Option<Step> {
+        let signed = self.rule_of_signatures().ok()?;
+        let passed = steps.iter().all(|step| step.passed);
+        let step = Step::refuse(Check::Signed, format!("the body: {rejection}"));
+        passed.then(|| step.by(vec![Rule::new("signed", &signed.place)]))
+    }
+
+    fn max_body(&self, told: Option<u64>) -> Step {
+        let most = self.route.max_body;
         let (rule, from) = match &self.route.places.max_body {
             Some(place) => (Rule::new("max_body", place), ""),
             None => (self.rule(), ", the default"),
@@ -310,19 +310,20 @@ impl Written<'_> {
         Step { passed, ..Step::pass(Check::MaxBody, text).by(vec![rule]) }
     }
 
-    fn parallel(&self, under_way: usize, cap: usize) -> Step {
+    fn parallel(&self, under_way: usize) -> Step {
+        let cap = self.route.parallel.map_or(usize::MAX, NonZeroUsize::get);
         let place = self.route.places.parallel.as_ref().unwrap_or(&self.route.place);
         let step = Step::pass(Check::Parallel, format!("{under_way} of {cap} under way"));
         Step { passed: under_way < cap, ..step.by(vec![Rule::new("parallel", place)]) }
     }
 
     /// The buckets of a kind are those of the route's own throttles, then those of its API's.
-    fn bucket(&self, by: ThrottleBy, index: usize, left: u32) -> Result<Step, ExplainError> {
+    fn bucket(&self, by: ThrottleBy, index: u32, left: u32) -> Result<Step, ExplainError> {
         let own = self.route.throttles.iter().zip(&self.route.places.throttles).map(|written| (written, ""));
         let shared = self.api.throttles.iter().zip(&self.api.throttle_places).map(|written| (written, "of the API, "));
         let mut buckets = own.chain(shared).filter(|((throttle, _), _)| throttle.by == by);
         let missing = || ExplainError::contradiction("a bucket was never written");
-        let ((throttle, place), whose) = buckets.nth(index).ok_or_else(missing)?;
+        let ((throttle, place), whose) = buckets.nth(index as usize).ok_or_else(missing)?;
         let each = if by == ThrottleBy::Client { "each client " } else { "" };
         let text = format!("{whose}{each}{}: {left} of {} tokens left", rate_text(throttle.rate), throttle.burst);
         let step = Step::pass(Check::Throttle, text).by(vec![Rule::new("throttle", place)]);
@@ -350,12 +351,13 @@ impl Rule {
     }
 }
 
-/// The compiled sets decided; the written entries only explain. They say the same, or one of them is wrong.
-fn agree(listed: bool, listing: &[Rule], key: &str) -> Result<(), ExplainError> {
-    if listed == listing.is_empty() {
-        return Err(ExplainError::contradiction(format!("what `{key}` says and what was decided by it differ")));
-    }
-    Ok(())
+fn statement_name(document: &model::PolicyDocument, number: usize) -> Result<String, ExplainError> {
+    let statement = document.policy.statements().get(number).ok_or_else(never_stated)?;
+    Ok(format!("statement {}", statement.name()))
+}
+
+fn never_stated() -> ExplainError {
+    ExplainError::contradiction("a statement was never written")
 }
 
 /// As the key of `signed` has it, and where the signature is.
@@ -369,6 +371,29 @@ fn scheme_text(scheme: &Scheme) -> String {
     }
 }
 
+/// A request to an address that was no longer listened on when it came.
+pub(super) fn listener_gone(name: &str, rejection: &Rejection) -> Explanation {
+    let step = Step::refuse(Check::Listener, format!("{name} is no longer listened on"));
+    Explanation { steps: vec![step], verdict: verdict(rejection, None) }
+}
+
+/// Between the look at a bucket and the taking from it another request may have taken the last token.
+fn last_token_gone(steps: &mut [Step]) {
+    if steps.iter().all(|step| step.passed)
+        && let Some(step) = steps.last_mut().filter(|step| step.check == Check::Throttle)
+    {
+        step.passed = false;
+        step.text += ", and another request took the last one at the same moment";
+    }
+}
+
+fn verdict(rejection: &Rejection, answer: Option<&Response<Bytes>>) -> Verdict {
+    let answer = answer.cloned().unwrap_or_else(|| rejection.answer(HeaderMap::new()));
+    let (head, body) = answer.into_parts();
+    let (reason, detail) = (rejection.reason(), rejection.detail());
+    Verdict::Refused { status: head.status, headers: head.headers, body, reason, detail }
+}
+
 /// What the connection says to what is no HTTP.
 fn unreadable(why: &str) -> Verdict {
     Verdict::Refused {
@@ -377,22 +402,6 @@ fn unreadable(why: &str) -> Verdict {
         body: Bytes::new(),
         reason: Reason::Malformed,
         detail: Some(why.to_owned()),
-    }
-}
-
-fn no_api(host: &HostMatch<Box<str>>, bases: &[Arc<str>]) -> Step {
-    if bases.is_empty() {
-        return Step::refuse(Check::Api, "none on this listener answers for this host");
-    }
-    let bases: Vec<&str> = bases.iter().map(|base| &**base).collect();
-    Step::refuse(Check::Api, format!("those {} answer below {} only", for_host(host), bases.join(" and ")))
-}
-
-fn for_host(host: &HostMatch<Box<str>>) -> String {
-    match host {
-        HostMatch::Exact => "for this host".to_owned(),
-        HostMatch::Below(suffix) => format!("for the hosts *{suffix}"),
-        HostMatch::Any => "for any host".to_owned(),
     }
 }
 
@@ -427,21 +436,10 @@ fn forward_text(forward: &model::Forward) -> String {
 /// `office (192.0.2.0/24), 198.51.100.7`.
 fn names(rules: &[Rule]) -> String {
     let name = |rule: &Rule| match &rule.network {
-        Some(network) => match rule.age {
-            Some(age) => format!("{} ({}, {} old)", rule.name, network_text(*network), age_text(age)),
-            None => format!("{} ({})", rule.name, network_text(*network)),
-        },
+        Some(network) => format!("{} ({})", rule.name, network_text(*network)),
         None => rule.name.clone(),
     };
     rules.iter().map(name).collect::<Vec<_>>().join(", ")
-}
-
-/// `3h`: in the greatest unit of which there is one.
-fn age_text(age: Duration) -> String {
-    let seconds = age.as_secs();
-    let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
-    let unit = units.into_iter().find(|(length, _)| seconds >= *length);
-    unit.map_or_else(|| format!("{seconds}s"), |(length, unit)| format!("{}{unit}", seconds / length))
 }
 
 /// An address alone is written without its length.
@@ -449,7 +447,7 @@ fn network_text(network: IpNet) -> String {
     if network.prefix_len() == network.max_prefix_len() { network.addr().to_string() } else { network.to_string() }
 }
 
-fn rate_text(rate: Rate) -> String {
+pub(crate) fn rate_text(rate: Rate) -> String {
     const UNITS: [(u64, &str); 4] = [(1, "s"), (60, "m"), (3600, "h"), (86_400, "d")];
     let unit = UNITS.iter().find(|(seconds, _)| Duration::from_secs(*seconds) == rate.per);
     match unit {

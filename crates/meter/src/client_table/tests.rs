@@ -304,7 +304,8 @@ proptest! {
                 let level = table.peek(client(*number), now);
                 let wait = bucket.peek(now).err().map_or(Duration::ZERO, |exceeded| exceeded.retry_after);
                 prop_assert_eq!((level.tokens > 0, level.retry_after), (wait.is_zero(), wait));
-                prop_assert_eq!(table.take(client(*number), now), bucket.take(now));
+                prop_assert_eq!(table.take(client(*number), now).map(drop), bucket.take(now));
+                prop_assert_eq!(table.peek(client(*number), now).tokens, bucket.left(now));
             }
         }
         prop_assert_eq!(table.shared_takes(), 0);

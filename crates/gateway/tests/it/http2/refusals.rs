@@ -113,7 +113,9 @@ async fn more_headers_than_the_limit_are_431_and_logged() {
     assert_eq!(client.outcome(1).await, Outcome::Answered(200));
     client.send(headers(3, request("GET", "/", &with(6)), true)).await;
     assert_eq!(client.outcome(3).await, Outcome::Answered(431));
-    assert_eq!(refusal(&gateway, "headers_too_large").await["status"], 431);
+    let refused = refusal(&gateway, "headers_too_large").await;
+    assert_eq!(refused["status"], 431);
+    assert_eq!(gateway.decision(refused["id"].as_str().unwrap()).await.summary.status.unwrap(), 431);
     assert_eq!(client.get(5, "/").await, Outcome::Answered(200));
     assert_eq!(origin.count(), 2);
 }

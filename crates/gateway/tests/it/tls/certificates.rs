@@ -40,6 +40,8 @@ async fn a_request_for_another_domain_is_421_and_the_connection_goes_on() {
     for host in ["other.test", "OTHER.test:443", "unknown.test", "127.0.0.1"] {
         let response = client.ask(&format!("GET / HTTP/1.1\nhost: {host}\n\n")).await;
         assert_eq!((response.status, &*response.text()), (421, r#"{"message":"Misdirected Request"}"#), "{host}");
+        let decision = gateway.decision(response.header("x-gatepost-decision").unwrap()).await;
+        assert!(decision.explanation.unwrap().steps.iter().any(|step| !step.passed), "{host}");
         assert!(!response.closes() && response.header("x-gatepost-decision").is_some(), "{}", response.head);
         assert_eq!(client.get("/").await.status, 200, "after {host}");
     }

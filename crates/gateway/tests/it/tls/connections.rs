@@ -129,7 +129,10 @@ async fn a_handshake_from_far_away_is_finished_and_the_client_told_that_its_list
     gateway.apply(&with(&["stays"])).await.expect("it can be served");
     let response = asking.await.expect("an answer");
     assert_eq!((response.status, response.closes()), (503, true));
-    assert_eq!(refusal(&gateway, "listener_gone").await["tls"], "1.3");
+    let gone = refusal(&gateway, "listener_gone").await;
+    assert_eq!(gone["tls"], "1.3");
+    let explained = gateway.decision(gone["id"].as_str().unwrap()).await.explanation.unwrap();
+    assert!(!explained.steps[0].passed, "{explained:#?}");
 }
 
 /// A way to the gateway that takes as long as one to the other side of the world.
