@@ -7,7 +7,7 @@
 //!
 //! [`Trace`]: crate::trace::Trace
 
-mod told;
+pub(crate) mod told;
 
 use std::net::IpAddr;
 

@@ -278,7 +278,7 @@ impl Behind {
 }
 
 impl Hosts {
-    fn of(&self, host: &str) -> (&[Arc<Api>], HostMatch<&str>) {
+    pub(crate) fn of(&self, host: &str) -> (&[Arc<Api>], HostMatch<&str>) {
         if let Some(apis) = self.exact.get(host) {
             return (apis, HostMatch::Exact);
         }
