@@ -1,0 +1,413 @@
+//! What is no mistake of the language, and hardly what anybody means.
+
+use std::fmt;
+use std::ops::Range;
+
+use crate::condition::{Condition, Quantifier, Test};
+use crate::key::Key;
+use crate::policy::Policy;
+use crate::principal::{PrincipalPattern, PrincipalRule};
+use crate::resource::ResourcePattern;
+use crate::statement::{Effect, Statement, StatementName};
+
+/// The longest resource policy that AWS takes, in characters (API Gateway developer guide, limits).
+const LONGEST_RESOURCE_POLICY: usize = 8_192;
+/// The longest identity policy that AWS takes, in characters (IAM user guide, reference_iam-quotas).
+const LONGEST_IDENTITY_POLICY: usize = 6_144;
+
+/// Something in a policy that hardly anybody means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lint {
+    /// What it is.
+    pub kind: LintKind,
+    /// The statement that it is in; absent if it is about the whole document.
+    pub statement: Option<StatementName>,
+    /// Which bytes of the document are meant.
+    pub at: Range<usize>,
+}
+
+/// What can be told of a policy. Closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LintKind {
+    /// An Allow by address, where identities can allow on their own.
+    AddressRestrictsNobody,
+    /// A statement that matches no request at all.
+    NeverMatches {
+        /// What it was meant to do.
+        effect: Effect,
+        /// Why it matches none.
+        because: Never,
+    },
+    /// One of several resources that matches no request.
+    DeadResource(DeadResource),
+    /// One of several actions that no request is.
+    DeadAction,
+    /// The pattern of an ARN that no ARN has the form of.
+    DeadArnPattern {
+        /// The key it is compared with.
+        key: Key,
+    },
+    /// An Allow of everything but something.
+    AllowsAllBut {
+        /// `NotAction`, `NotResource` or `NotPrincipal`.
+        element: &'static str,
+    },
+    /// An Allow with a negated operator, which also holds without the key.
+    NegatedAllowsAbsence {
+        /// The operator as it is written.
+        operator: Box<str>,
+        /// The key that may be absent.
+        key: Key,
+    },
+    /// An Allow with `ForAllValues`, which also holds without any value.
+    AllOfNothing {
+        /// The key that may be absent.
+        key: Key,
+    },
+    /// A Deny for all but some principals, which hits those too, because their accounts are not listed.
+    NotPrincipalWithoutAccount,
+    /// Longer than AWS would take.
+    TooLong {
+        /// How long it is, in characters.
+        characters: usize,
+        /// How long it may be.
+        most: usize,
+    },
+}
+
+/// Why a statement matches no request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Never {
+    /// It speaks of nobody who calls an API.
+    Nobody,
+    /// It speaks of no action of an API.
+    Action,
+    /// Each of its resources is dead, the first one for this reason.
+    Resource(DeadResource),
+    /// A condition on a key that no request has.
+    UnknownKey(Key),
+    /// Conditions that want a key both absent and there.
+    Contradiction(Key),
+    /// A condition that wants a key absent that every request has.
+    AlwaysPresent(Key),
+    /// A condition on an ARN without a pattern that has the form of one.
+    ArnPattern(Key),
+}
+
+/// Why a resource matches no request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeadResource {
+    /// It belongs to another service, or to another API than the policy.
+    Elsewhere,
+    /// It ends in the slash behind the API's id.
+    EndsBehindApi,
+    /// It ends before the path.
+    EndsBeforePath,
+    /// Its method is `ANY`, which no request has.
+    MethodAny,
+}
+
+/// What stands beside a policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// Nothing that could allow in its place: callers are anonymous, or every document must allow.
+    Alone,
+    /// Identity policies or authorizers, which allow on their own where this policy is silent.
+    BesideIdentities,
+}
+
+impl Policy {
+    /// What hardly anybody means, in the order of the document.
+    #[must_use]
+    pub fn lints(&self, standing: Standing) -> Vec<Lint> {
+        let mut lints = Vec::new();
+        let most = if self.api.is_some() { LONGEST_RESOURCE_POLICY } else { LONGEST_IDENTITY_POLICY };
+        if self.characters > most {
+            let kind = LintKind::TooLong { characters: self.characters, most };
+            lints.push(Lint { kind, statement: None, at: 0..0 });
+        }
+        let by_address = standing == Standing::BesideIdentities && self.api.is_some() && !self.denies_by_address();
+        for statement in self.statements() {
+            let mut found = Findings { policy: self, statement, lints: &mut lints };
+            found.dead_ends();
+            if statement.effect == Effect::Allow {
+                found.too_wide();
+                if by_address {
+                    found.by_address();
+                }
+            } else {
+                found.hit_by_accident();
+            }
+        }
+        lints
+    }
+
+    fn denies_by_address(&self) -> bool {
+        let by_address = |condition: &Condition| condition.negated && matches!(condition.test, Test::Address(_));
+        let denials = self.statements().iter().filter(|statement| statement.effect == Effect::Deny);
+        denials.flat_map(|statement| &statement.conditions).any(by_address)
+    }
+}
+
+/// Looks at one statement.
+struct Findings<'p> {
+    policy: &'p Policy,
+    statement: &'p Statement,
+    lints: &'p mut Vec<Lint>,
+}
+
+impl Findings<'_> {
+    fn tell(&mut self, kind: LintKind, at: Range<usize>) {
+        self.lints.push(Lint { kind, statement: Some(self.statement.name.clone()), at });
+    }
+
+    /// What matches no request.
+    fn dead_ends(&mut self) {
+        let Statement { effect, at, action, resource, .. } = self.statement;
+        if let Some((because, place)) = self.never() {
+            return self.tell(LintKind::NeverMatches { effect: *effect, because }, place.unwrap_or(at.clone()));
+        }
+        for (entry, at) in action.entries.iter().filter(|_| !action.negated) {
+            if !entry.matches_an_api() {
+                self.tell(LintKind::DeadAction, at.clone());
+            }
+        }
+        for (entry, at) in resource.entries.iter().filter(|_| !resource.negated) {
+            if let Some(dead) = self.dead(entry) {
+                self.tell(LintKind::DeadResource(dead), at.clone());
+            }
+        }
+        for Condition { key, test, at, .. } in &self.statement.conditions {
+            if let Test::Arn { incomplete: true, .. } = test {
+                self.tell(LintKind::DeadArnPattern { key: key.clone() }, at.clone());
+            }
+        }
+    }
+
+    /// Why the statement matches nothing, and where that is written.
+    fn never(&self) -> Option<(Never, Option<Range<usize>>)> {
+        let Statement { principal, action, resource, conditions, .. } = self.statement;
+        if principal.as_ref().is_some_and(PrincipalRule::is_nobody) {
+            return Some((Never::Nobody, None));
+        }
+        if !action.negated && !action.entries.iter().any(|(entry, _)| entry.matches_an_api()) {
+            return Some((Never::Action, action.entries.first().map(|(_, at)| at.clone())));
+        }
+        let dead: Option<Vec<_>> =
+            resource.entries.iter().map(|(entry, at)| Some((self.dead(entry)?, at.clone()))).collect();
+        if let Some((dead, at)) = dead.filter(|_| !resource.negated).and_then(|dead| dead.into_iter().next()) {
+            return Some((Never::Resource(dead), Some(at)));
+        }
+        let never =
+            |condition: &Condition| self.never_holds(condition).map(|because| (because, Some(condition.at.clone())));
+        conditions.iter().find_map(never)
+    }
+
+    fn never_holds(&self, condition: &Condition) -> Option<Never> {
+        let key = || condition.key.clone();
+        if condition.wants_absence() && condition.key.is_always_present() {
+            return Some(Never::AlwaysPresent(key()));
+        }
+        if condition.holds_without_key() {
+            return None;
+        }
+        if matches!(condition.key, Key::Other(_)) {
+            return Some(Never::UnknownKey(key()));
+        }
+        let contradicts = |other: &Condition| other.key == condition.key && other.wants_absence();
+        if self.statement.conditions.iter().any(contradicts) {
+            return Some(Never::Contradiction(key()));
+        }
+        match &condition.test {
+            Test::Arn { patterns, .. } if patterns.is_empty() && !condition.negated => Some(Never::ArnPattern(key())),
+            Test::Arn { .. }
+            | Test::Text { .. }
+            | Test::Number { .. }
+            | Test::Date { .. }
+            | Test::Bool(_)
+            | Test::Binary(_)
+            | Test::Address(_)
+            | Test::Null { .. } => None,
+        }
+    }
+
+    fn dead(&self, resource: &ResourcePattern) -> Option<DeadResource> {
+        if !resource.may_be_of(self.policy.api.as_ref()) {
+            Some(DeadResource::Elsewhere)
+        } else if resource.ends_behind_the_api() {
+            Some(DeadResource::EndsBehindApi)
+        } else if resource.method_is_any() {
+            Some(DeadResource::MethodAny)
+        } else {
+            resource.ends_before_the_path().then_some(DeadResource::EndsBeforePath)
+        }
+    }
+
+    /// What an Allow admits that hardly anybody means.
+    fn too_wide(&mut self) {
+        let Statement { at, action, resource, principal, conditions, .. } = self.statement;
+        let negated = [
+            ("NotAction", action.negated),
+            ("NotResource", resource.negated),
+            ("NotPrincipal", matches!(principal, Some(PrincipalRule::NotListed(_)))),
+        ];
+        for (element, _) in negated.into_iter().filter(|(_, negated)| *negated) {
+            self.tell(LintKind::AllowsAllBut { element }, at.clone());
+        }
+        for condition in conditions {
+            let Condition { key, operator, at, .. } = condition;
+            let checked = conditions.iter().any(|other| other.key == *key && other.wants_presence());
+            if checked || key.is_always_present() || !condition.holds_without_key() {
+                continue;
+            }
+            if condition.quantifier == Quantifier::All {
+                self.tell(LintKind::AllOfNothing { key: key.clone() }, at.clone());
+            } else if condition.negated {
+                let kind = LintKind::NegatedAllowsAbsence { operator: operator.clone(), key: key.clone() };
+                self.tell(kind, at.clone());
+            }
+        }
+    }
+
+    fn by_address(&mut self) {
+        for Condition { negated, test, at, .. } in &self.statement.conditions {
+            if !negated && matches!(test, Test::Address(_)) {
+                self.tell(LintKind::AddressRestrictsNobody, at.clone());
+            }
+        }
+    }
+
+    /// Whom a Deny hits that hardly anybody means.
+    fn hit_by_accident(&mut self) {
+        let Some(PrincipalRule::NotListed(list)) = &self.statement.principal else { return };
+        let is_listed = |account: &str| {
+            list.iter().any(|entry| matches!(entry, PrincipalPattern::Account(listed) if &**listed == account))
+        };
+        if list.iter().filter_map(PrincipalPattern::account).any(|account| !is_listed(account)) {
+            self.tell(LintKind::NotPrincipalWithoutAccount, self.statement.at());
+        }
+    }
+}
+
+impl Condition {
+    /// Whether it holds only if the key is absent.
+    fn wants_absence(&self) -> bool {
+        matches!(self.test, Test::Null { absent: true, present: false })
+    }
+
+    /// Whether it holds only if the key is there.
+    fn wants_presence(&self) -> bool {
+        matches!(self.test, Test::Null { absent: false, .. })
+    }
+}
+
+impl Lint {
+    /// What to do about it.
+    #[must_use]
+    pub fn help(&self) -> String {
+        match &self.kind {
+            LintKind::AddressRestrictsNobody => {
+                "to shut out everyone else, add a Deny with `NotIpAddress` on the same addresses".to_owned()
+            }
+            LintKind::NeverMatches { because, .. } => because.help(),
+            LintKind::DeadResource(dead) => dead.help().to_owned(),
+            LintKind::DeadAction => Never::Action.help(),
+            LintKind::DeadArnPattern { .. } => ARN_HELP.to_owned(),
+            LintKind::AllowsAllBut { element } => {
+                format!("list what is allowed in `{}` instead", element.trim_start_matches("Not"))
+            }
+            LintKind::NegatedAllowsAbsence { key, .. } | LintKind::AllOfNothing { key } => {
+                format!("if it must be there, add `\"Null\": {{\"{key}\": \"false\"}}`")
+            }
+            LintKind::NotPrincipalWithoutAccount => {
+                "list the account's ARN too, and for a session its role's; or deny \"*\" with ArnNotLike on \
+                 aws:PrincipalArn"
+                    .to_owned()
+            }
+            LintKind::TooLong { .. } => "shorten it if AWS is to take it; here it works".to_owned(),
+        }
+    }
+}
+
+const ARN_HELP: &str = "write all six parts: `arn:aws:iam::*:role/app-*`";
+
+impl fmt::Display for Lint {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(name) = &self.statement {
+            write!(out, "statement {name} ")?;
+        }
+        match &self.kind {
+            LintKind::AddressRestrictsNobody => out
+                .write_str("allows by address, which restricts nobody whom an identity policy or an authorizer allows"),
+            LintKind::NeverMatches { effect: Effect::Deny, because } => write!(out, "denies nothing: {because}"),
+            LintKind::NeverMatches { effect: Effect::Allow, because } => write!(out, "allows nothing: {because}"),
+            LintKind::DeadResource(dead) => write!(out, "has a resource that matches no request: {dead}"),
+            LintKind::DeadAction => write!(out, "has an action that no request is: {}", Never::Action),
+            LintKind::DeadArnPattern { key } => {
+                write!(out, "compares `{key}` with a pattern of fewer than six parts, which matches no ARN")
+            }
+            LintKind::AllowsAllBut { element } => write!(out, "allows all that `{element}` does not list"),
+            LintKind::NegatedAllowsAbsence { operator, key } => {
+                write!(out, "allows requests without `{key}` as well: `{operator}` holds when the key is absent")
+            }
+            LintKind::AllOfNothing { key } => {
+                write!(out, "allows requests without `{key}` as well: `ForAllValues` holds when there is no value")
+            }
+            LintKind::NotPrincipalWithoutAccount => {
+                out.write_str("denies also those whom `NotPrincipal` lists, because their account is not listed")
+            }
+            LintKind::TooLong { characters, most } => {
+                write!(out, "the policy has {characters} characters, and AWS takes at most {most}")
+            }
+        }
+    }
+}
+
+impl Never {
+    fn help(&self) -> String {
+        match self {
+            Self::Nobody => "name an account, a user or a role under `AWS`, or write \"*\"".to_owned(),
+            Self::Action => "write `execute-api:Invoke`".to_owned(),
+            Self::Resource(dead) => dead.help().to_owned(),
+            Self::UnknownKey(_) => "see the guide for the keys that requests have".to_owned(),
+            Self::Contradiction(_) | Self::AlwaysPresent(_) => "remove one of the conditions".to_owned(),
+            Self::ArnPattern(_) => ARN_HELP.to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Never {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nobody => out.write_str("it speaks of nobody who could call"),
+            Self::Action => out.write_str("an API has `Invoke`, `InvalidateCache` and `ManageConnections` alone"),
+            Self::Resource(dead) => write!(out, "{dead}"),
+            Self::UnknownKey(key) => write!(out, "no request has `{key}`"),
+            Self::Contradiction(key) => write!(out, "`{key}` cannot be absent and compared"),
+            Self::AlwaysPresent(key) => write!(out, "every request has `{key}`"),
+            Self::ArnPattern(key) => write!(out, "`{key}` is compared with what is no pattern of ARNs"),
+        }
+    }
+}
+
+impl DeadResource {
+    fn help(self) -> &'static str {
+        match self {
+            Self::Elsewhere => "write `execute-api:/*` for all of this API",
+            Self::EndsBehindApi => "for the whole API end it with `/*`",
+            Self::EndsBeforePath => "let it go on: `…/STAGE/METHOD/*`",
+            Self::MethodAny => "write `*` for every method",
+        }
+    }
+}
+
+impl fmt::Display for DeadResource {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Elsewhere => "it is of another service or another API",
+            Self::EndsBehindApi => "it ends with the slash behind the API's id, where every request goes on",
+            Self::EndsBeforePath => "it ends before the path, where every request goes on",
+            Self::MethodAny => "no request has the method `ANY`",
+        })
+    }
+}

@@ -1,0 +1,147 @@
+//! Resources: ARNs with wildcards, short forms, or `*`.
+
+use crate::arn::{ApiArn, ArnPattern, Resource, split_pattern};
+use crate::error::Mistake;
+use crate::glob::{Case, Pattern, PatternError, Token};
+use crate::value::Context;
+
+/// Some resources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ResourcePattern {
+    /// `*`
+    Any,
+    /// All that the pattern describes.
+    Like(Box<ArnPattern>),
+}
+
+/// Why a text is no resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ResourceError {
+    Mistake(Mistake),
+    Pattern(PatternError),
+}
+
+const SHORT: &str = "execute-api:/";
+
+impl ResourcePattern {
+    /// `api` is what the short form stands for; where there is none, it is refused.
+    pub(crate) fn parse(text: &str, api: Option<&ApiArn>, variables: bool) -> Result<Self, ResourceError> {
+        if text == "*" {
+            return Ok(Self::Any);
+        }
+        let refused = |mistake: fn(String) -> Mistake| Err(ResourceError::Mistake(mistake(text.to_owned())));
+        let expanded: String;
+        let whole = match (text.strip_prefix(SHORT), api) {
+            (Some(rest), Some(ApiArn { partition, region, account, api })) => {
+                expanded = format!("arn:{partition}:execute-api:{region}:{account}:{api}/{rest}");
+                &expanded
+            }
+            (Some(_), None) => return refused(Mistake::Resource),
+            (None, _) => text,
+        };
+        let Some(parts) = split_pattern(whole, variables).filter(|[arn, ..]| *arn == "arn") else {
+            return refused(Mistake::Resource);
+        };
+        let [_, _, service, _, _, rest] = parts;
+        if service.contains(['*', '?']) {
+            return refused(Mistake::ServiceWildcard);
+        }
+        if service.is_empty() || rest.is_empty() {
+            return refused(Mistake::Resource);
+        }
+        if variables && parts.iter().take(5).any(|part| part.contains("${")) {
+            return refused(Mistake::VariableTooEarly);
+        }
+        let pattern = ArnPattern::compile(parts, variables).map_err(ResourceError::Pattern)?;
+        Ok(Self::Like(Box::new(pattern)))
+    }
+
+    pub(crate) fn matches(&self, resource: &Resource<'_>, context: &impl Context) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Like(pattern) => pattern.matches(resource, context),
+        }
+    }
+
+    /// Whether it is something of an API at all, and of this one if it is known.
+    pub(crate) fn may_be_of(&self, api: Option<&ApiArn>) -> bool {
+        let Self::Like(pattern) = self else { return true };
+        let [_, partition, service, region, account] = &pattern.parts;
+        let fits = |pattern: &Pattern, part: &str| pattern.matches_plain(part, Case::Matters);
+        let of_api = |api: &ApiArn| {
+            fits(partition, &api.partition)
+                && fits(region, &api.region)
+                && fits(account, &api.account)
+                && may_begin_with(&pattern.rest, &api.api)
+        };
+        fits(service, "execute-api") && api.is_none_or(of_api)
+    }
+
+    /// Whether the pattern ends in the `/` behind the API's id.
+    pub(crate) fn ends_behind_the_api(&self) -> bool {
+        self.last_segments().is_some_and(|(count, last)| count == 2 && last.is_empty())
+    }
+
+    /// Whether the pattern ends with the stage or the method, where the ARN of every request goes on.
+    pub(crate) fn ends_before_the_path(&self) -> bool {
+        let Some((count, last)) = self.last_segments() else { return false };
+        let is_method = !last.is_empty() && last.iter().all(char::is_ascii_uppercase);
+        count == 3 && is_method || count <= 3 && !self.has_runs() && !self.ends_behind_the_api()
+    }
+
+    /// Whether the method is written as `ANY`.
+    pub(crate) fn method_is_any(&self) -> bool {
+        let Self::Like(pattern) = self else { return false };
+        // What is left of the method may be a run, which takes slashes too; then the method is not known.
+        let mut written = String::new();
+        for token in pattern.rest.tokens() {
+            match token {
+                Token::Literal(text) => written += text,
+                Token::AnyRun | Token::AnyOne | Token::Variable { .. } => written.push('*'),
+            }
+        }
+        let mut segments = written.split('/');
+        let before = [segments.next(), segments.next()];
+        // A run that is all of the stage is meant as one stage.
+        let plain = |segment: &Option<&str>| segment.is_some_and(|text| text == "*" || !text.contains('*'));
+        before.iter().all(plain) && segments.next() == Some("ANY")
+    }
+
+    fn has_runs(&self) -> bool {
+        let Self::Like(pattern) = self else { return true };
+        pattern.rest.tokens().iter().any(|token| matches!(token, Token::AnyRun | Token::Variable { .. }))
+    }
+
+    /// How many segments between slashes there are behind the fifth colon, and the last one of them.
+    fn last_segments(&self) -> Option<(usize, Vec<char>)> {
+        let Self::Like(pattern) = self else { return None };
+        let mut count = 1;
+        let mut last = Vec::new();
+        for token in pattern.rest.tokens() {
+            match token {
+                Token::Literal(text) => {
+                    count += text.matches('/').count();
+                    if let Some((_, behind)) = text.rsplit_once('/') {
+                        last = behind.chars().collect();
+                    } else {
+                        last.extend(text.chars());
+                    }
+                }
+                Token::AnyOne => last.push('?'),
+                // What a variable ends with is not known, as with a run.
+                Token::AnyRun | Token::Variable { .. } => last.push('*'),
+            }
+        }
+        Some((count, last))
+    }
+}
+
+/// Whether something that begins with the id and a slash can match.
+fn may_begin_with(pattern: &Pattern, api: &str) -> bool {
+    let Some(Token::Literal(start)) = pattern.tokens().first() else { return true };
+    let is_all = pattern.tokens().len() == 1;
+    match start.split_once('/') {
+        Some((id, _)) => id == api,
+        None => !is_all && api.starts_with(&**start) || is_all && &**start == api,
+    }
+}
