@@ -26,8 +26,14 @@ pub(super) fn questions<'m>(
     listeners: Sides<Option<&Listener>>,
 ) -> Vec<Question> {
     let Some(name) = pair.new.or(pair.old).map(|listener| &listener.name) else { return Vec::new() };
-    let taken = judges.both().into_iter().flat_map(|judge| static_segments(judge.model())).collect();
-    let mut asker = Asker { listener: Arc::clone(name), taken, asked: HashSet::new(), questions: Vec::new() };
+    let matchers = || judges.both().into_iter().flat_map(|judge| matchers(judge.model()));
+    let mut asker = Asker {
+        listener: Arc::clone(name),
+        taken: matchers().flat_map(static_segments).collect(),
+        unnamed: unnamed_methods(&matchers().flat_map(methods).collect()),
+        asked: HashSet::new(),
+        questions: Vec::new(),
+    };
     let hosts = hosts(listeners);
     for side in [(judges.old, listeners.old), (judges.new, listeners.new)] {
         let (judge, Some(listener)) = side else { continue };
@@ -52,6 +58,8 @@ struct Asker<'m> {
     listener: Arc<str>,
     /// What a parameter must not be, lest it is taken for something else.
     taken: HashSet<&'m str>,
+    /// Methods that no key names: they stand for what `ANY` and `$default` are asked for beside those that others are.
+    unnamed: Vec<Method>,
     asked: HashSet<Request>,
     questions: Vec<Question>,
 }
@@ -59,20 +67,33 @@ struct Asker<'m> {
 impl Asker<'_> {
     /// Asks, once for each method of the key, what reaches the route, if anything does.
     fn ask(&mut self, listener: &Listener, host: &AskedHost, written: Written<'_>) {
-        let paths = self.paths(written);
-        for methods in alternatives(&written.route.matcher) {
-            let tries = paths.iter().flat_map(|path| methods.iter().map(move |method| (method, path)));
-            let heads = tries.filter_map(|(method, path)| Head::new(method, &host.name, path));
-            let Some(head) = heads.into_iter().find(|head| reaches(head, listener, written)) else { continue };
-            let request = Request {
-                listener: Arc::clone(&self.listener),
-                method: head.method().clone(),
-                host: host.pattern.clone(),
-                path: head.path().into(),
-            };
-            if self.asked.insert(request.clone()) {
-                self.questions.push(Question { request, head });
+        let named = methods(&written.route.matcher);
+        // What is served by `$default` has nothing in common, so each of its paths is asked about.
+        let kinds = match written.route.matcher {
+            RouteMatcher::Default => self.paths(written).into_iter().map(|path| vec![path]).collect(),
+            RouteMatcher::Path { .. } => vec![self.paths(written)],
+        };
+        for paths in kinds {
+            let lists = if named.is_empty() { vec![self.unnamed.clone()] } else { one_by_one(named) };
+            for methods in lists {
+                let tries = paths.iter().flat_map(|path| methods.iter().map(move |method| (method, path)));
+                let mut heads = tries.filter_map(|(method, path)| Head::new(method, &host.name, path));
+                if let Some(head) = heads.find(|head| reaches(head, listener, written)) {
+                    self.add(head, host);
+                }
             }
+        }
+    }
+
+    fn add(&mut self, head: Head, host: &AskedHost) {
+        let request = Request {
+            listener: Arc::clone(&self.listener),
+            method: head.method().clone(),
+            host: host.pattern.clone(),
+            path: head.path().into(),
+        };
+        if self.asked.insert(request.clone()) {
+            self.questions.push(Question { request, head });
         }
     }
 
@@ -108,21 +129,16 @@ impl Asker<'_> {
     }
 }
 
-/// The methods of a key: of each list one that reaches the route is enough.
-fn alternatives(matcher: &RouteMatcher) -> Vec<Vec<Method>> {
-    let any = || {
-        let usual =
-            [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS, Method::HEAD];
-        // `ANY` is other methods too.
-        usual.into_iter().chain(Method::from_bytes(b"OTHER")).collect()
-    };
-    match matcher {
-        RouteMatcher::Default => vec![any()],
-        RouteMatcher::Path { methods: Methods::Any, .. } => vec![any()],
-        RouteMatcher::Path { methods: Methods::Only(methods), .. } => {
-            methods.iter().map(|method| vec![method.clone()]).collect()
-        }
-    }
+fn one_by_one(methods: &[Method]) -> Vec<Vec<Method>> {
+    methods.iter().map(|method| vec![method.clone()]).collect()
+}
+
+/// The usual methods that are not among these, and one that is unusual. GET is HEAD too.
+fn unnamed_methods(named: &HashSet<&Method>) -> Vec<Method> {
+    let usual = [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS];
+    let unnamed = usual.into_iter().filter(|method| !named.contains(method));
+    // A token, and so a method that `ANY` is too.
+    unnamed.chain(Method::from_bytes(b"OTHER")).collect()
 }
 
 fn reaches(head: &Head, listener: &Listener, written: Written<'_>) -> bool {
@@ -130,17 +146,26 @@ fn reaches(head: &Head, listener: &Listener, written: Written<'_>) -> bool {
     listener.route(&facts, &mut NoTrace).is_ok_and(|found| Arc::ptr_eq(&found.key, &written.route.key))
 }
 
-fn static_segments(model: &model::Model) -> impl Iterator<Item = &str> {
-    let routes = model.apis.iter().flat_map(|api| &api.routes);
-    routes
-        .flat_map(|route| match &route.matcher {
-            RouteMatcher::Default => &[],
-            RouteMatcher::Path { segments, .. } => &segments[..],
-        })
-        .filter_map(|segment| match segment {
-            Segment::Static(text) => Some(&**text),
-            Segment::Parameter(_) | Segment::Greedy(_) => None,
-        })
+fn matchers(model: &model::Model) -> impl Iterator<Item = &RouteMatcher> {
+    model.apis.iter().flat_map(|api| &api.routes).map(|route| &route.matcher)
+}
+
+fn static_segments(matcher: &RouteMatcher) -> impl Iterator<Item = &str> {
+    let segments = match matcher {
+        RouteMatcher::Default => &[],
+        RouteMatcher::Path { segments, .. } => &segments[..],
+    };
+    segments.iter().filter_map(|segment| match segment {
+        Segment::Static(text) => Some(&**text),
+        Segment::Parameter(_) | Segment::Greedy(_) => None,
+    })
+}
+
+fn methods(matcher: &RouteMatcher) -> &[Method] {
+    match matcher {
+        RouteMatcher::Path { methods: Methods::Only(methods), .. } => methods,
+        RouteMatcher::Path { methods: Methods::Any, .. } | RouteMatcher::Default => &[],
+    }
 }
 
 /// A host for each pattern of either side, and one that neither names.

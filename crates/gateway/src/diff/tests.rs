@@ -225,8 +225,6 @@ fn configuration() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
-
     #[test]
     fn an_address_is_told_exactly_where_one_side_admits_and_the_other_does_not(
         old in configuration(),
