@@ -92,6 +92,9 @@ pub enum Mistake {
     /// A resource that is no ARN, no short form and not `*`.
     #[error("{0:?} is no resource")]
     Resource(String),
+    /// The short form of a resource where no API is given.
+    #[error("{0:?} does not say of which API")]
+    ShortForm(String),
     /// A variable in one of the first five parts of a resource.
     #[error("{0:?} holds a variable before its fifth colon")]
     VariableTooEarly(String),
@@ -168,7 +171,7 @@ impl Mistake {
                 "Effect" => "write `\"Effect\": \"Allow\"` or `\"Effect\": \"Deny\"`",
                 "Action" => "write `\"Action\": \"execute-api:Invoke\"`",
                 "Resource" => "write `\"Resource\": \"execute-api:/*\"` for the whole API",
-                _ => "add it",
+                _ => "write `\"Statement\": [{…}]`",
             },
             Self::Both(_) => "keep one of them",
             Self::Empty => "name at least one, or remove the element",
@@ -187,6 +190,9 @@ impl Mistake {
             Self::ServiceWildcard(_) => "name the service: `execute-api`",
             Self::Resource(_) => {
                 "write `execute-api:/stage/METHOD/path`, `arn:partition:execute-api:region:account:api/…`, or `*`"
+            }
+            Self::ShortForm(_) => {
+                "the short form is for the policy of an API; write `arn:aws:execute-api:*:*:API/STAGE/METHOD/PATH`"
             }
             Self::VariableTooEarly(_) => "variables may stand behind the fifth colon only",
             Self::VariableUnclosed => "close it with `}`; a plain dollar sign is `${$}`",
@@ -324,8 +330,13 @@ impl<'t> Reporter<'t> {
         self.statement = statement;
     }
 
+    /// Whether nothing more will be told: then looking for more is a waste.
+    pub(crate) fn is_full(&self) -> bool {
+        self.problems.len() == MOST_PROBLEMS
+    }
+
     pub(crate) fn report(&mut self, at: Range<usize>, element: impl Into<Cow<'static, str>>, mistake: Mistake) {
-        if self.problems.len() == MOST_PROBLEMS {
+        if self.is_full() {
             return;
         }
         let before = self.text.get(..at.start).unwrap_or(self.text);

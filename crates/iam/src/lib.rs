@@ -19,6 +19,37 @@
 //!                                           globs, ARNs, PrefixSets, decimals, Keys      ─► Decision ─► Verdict
 //! ```
 //!
+//! ```
+//! use gatepost_iam::{ApiArn, Context, Decision, Key, Policy, Principal, Request, ResourceArn, Value, Values};
+//!
+//! struct Caller;
+//!
+//! impl Context for Caller {
+//!     fn value(&self, key: &Key) -> Values<'_> {
+//!         if *key == Key::SourceIp { Values::One(Value::Address([192, 0, 2, 7].into())) } else { Values::Absent }
+//!     }
+//! }
+//!
+//! let api = ApiArn::new("aws", "us-east-1", "123456789012", "abc123");
+//! let policy = Policy::resource(
+//!     r#"{"Statement": [{
+//!         "Sid": "Office", "Effect": "Allow", "Principal": "*",
+//!         "Action": "execute-api:Invoke", "Resource": "execute-api:/prod/GET/*",
+//!         "Condition": {"IpAddress": {"aws:SourceIp": "192.0.2.0/24"}}
+//!     }]}"#,
+//!     &api,
+//! )?;
+//! let arn = ResourceArn::parse("arn:aws:execute-api:us-east-1:123456789012:abc123/prod/GET/pets")?;
+//! let request = Request {
+//!     action: "execute-api:Invoke",
+//!     resource: arn.resource(),
+//!     principal: Principal::Anonymous,
+//!     context: &Caller,
+//! };
+//! assert_eq!(policy.decide(&request), Decision::Allowed { statement: 0 });
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Sources: the IAM user guide (reference_policies_grammar, reference_policies_evaluation-logic,
 //! reference_policies_elements_principal, reference_policies_elements_notprincipal,
 //! reference_policies_elements_resource, reference_policies_elements_condition_operators,

@@ -42,6 +42,10 @@ pub enum LintKind {
     DeadResource(DeadResource),
     /// One of several actions that no request is.
     DeadAction,
+    /// A resource with the method `ANY`, which no request has.
+    MethodAny,
+    /// A resource that ends with a method behind a `*`, and so stands for paths that end with it.
+    EndsWithMethod,
     /// The pattern of an ARN that no ARN has the form of.
     DeadArnPattern {
         /// The key it is compared with.
@@ -103,8 +107,6 @@ pub enum DeadResource {
     EndsBehindApi,
     /// It ends before the path.
     EndsBeforePath,
-    /// Its method is `ANY`, which no request has.
-    MethodAny,
 }
 
 /// What stands beside a policy.
@@ -175,6 +177,10 @@ impl Findings<'_> {
         for (entry, at) in resource.entries.iter().filter(|_| !resource.negated) {
             if let Some(dead) = self.dead(entry) {
                 self.tell(LintKind::DeadResource(dead), at.clone());
+            } else if entry.method_is_any() {
+                self.tell(LintKind::MethodAny, at.clone());
+            } else if entry.ends_with_a_method() {
+                self.tell(LintKind::EndsWithMethod, at.clone());
             }
         }
         for Condition { key, test, at, .. } in &self.statement.conditions {
@@ -236,8 +242,6 @@ impl Findings<'_> {
             Some(DeadResource::Elsewhere)
         } else if resource.ends_behind_the_api() {
             Some(DeadResource::EndsBehindApi)
-        } else if resource.method_is_any() {
-            Some(DeadResource::MethodAny)
         } else {
             resource.ends_before_the_path().then_some(DeadResource::EndsBeforePath)
         }
@@ -312,6 +316,8 @@ impl Lint {
             LintKind::NeverMatches { because, .. } => because.help(),
             LintKind::DeadResource(dead) => dead.help().to_owned(),
             LintKind::DeadAction => Never::Action.help(),
+            LintKind::MethodAny => "write `*` for every method".to_owned(),
+            LintKind::EndsWithMethod => DeadResource::EndsBeforePath.help().to_owned(),
             LintKind::DeadArnPattern { .. } => ARN_HELP.to_owned(),
             LintKind::AllowsAllBut { element } => {
                 format!("list what is allowed in `{}` instead", element.trim_start_matches("Not"))
@@ -346,6 +352,10 @@ impl fmt::Display for Lint {
             LintKind::DeadArnPattern { key } => {
                 write!(out, "compares `{key}` with a pattern of fewer than six parts, which matches no ARN")
             }
+            LintKind::MethodAny => out.write_str("has a resource with the method `ANY`, which no request has"),
+            LintKind::EndsWithMethod => out.write_str(
+                "has a resource that ends with a method, so it stands for paths that end so: `*` takes slashes too",
+            ),
             LintKind::AllowsAllBut { element } => write!(out, "allows all that `{element}` does not list"),
             LintKind::NegatedAllowsAbsence { operator, key } => {
                 write!(out, "allows requests without `{key}` as well: `{operator}` holds when the key is absent")
@@ -396,7 +406,6 @@ impl DeadResource {
             Self::Elsewhere => "write `execute-api:/*` for all of this API",
             Self::EndsBehindApi => "for the whole API end it with `/*`",
             Self::EndsBeforePath => "let it go on: `…/STAGE/METHOD/*`",
-            Self::MethodAny => "write `*` for every method",
         }
     }
 }
@@ -407,7 +416,6 @@ impl fmt::Display for DeadResource {
             Self::Elsewhere => "it is of another service or another API",
             Self::EndsBehindApi => "it ends with the slash behind the API's id, where every request goes on",
             Self::EndsBeforePath => "it ends before the path, where every request goes on",
-            Self::MethodAny => "no request has the method `ANY`",
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Policies: documents compiled once, and asked for every request.
 
 use crate::arn::{ApiArn, Resource};
-use crate::document::{Kind, Node, nearest};
+use crate::document::{Node, nearest};
 use crate::error::{Mistake, PolicyError, Reporter};
 use crate::principal::Principal;
 use crate::reading::{entries, report, text};
@@ -132,15 +132,15 @@ fn read(text: &str, api: Option<&ApiArn>) -> Result<Policy, PolicyError> {
 fn read_document(root: &Node<'_>, api: Option<&ApiArn>, reporter: &mut Reporter<'_>) -> Option<Box<[Statement]>> {
     let mut variables = false;
     let mut statement = None;
-    let elements = entries(root, "", reporter);
-    if elements.is_empty() && root.kind() != Kind::Object {
-        return None;
-    }
+    let elements = entries(root, "", reporter)?;
     let known: &[&'static str] = match api {
         Some(_) => &["Version", "Id", "Statement"],
         None => &["Version", "Statement"],
     };
     for element in elements {
+        if reporter.is_full() {
+            return None;
+        }
         match element.name.as_str() {
             "Version" => match text(&element.value, "Version", reporter).as_deref() {
                 Some("2012-10-17") => variables = true,
@@ -180,6 +180,9 @@ fn read_statements(node: &Node<'_>, reader: &Reader<'_>, reporter: &mut Reporter
     }
     let mut statements = Vec::with_capacity(nodes.len());
     for (index, node) in nodes.iter().enumerate() {
+        if reporter.is_full() {
+            break;
+        }
         reporter.enter(Some(StatementName::Index(index)));
         statements.push(reader.read(node, index, reporter));
     }

@@ -13,18 +13,18 @@ pub(crate) struct Written {
     pub(crate) at: Range<usize>,
 }
 
-/// The entries of a map. None, and a report, if it is no map or cannot be read.
+/// The entries of a map. Absent, and a report, if it is no map or cannot be read.
 pub(crate) fn entries<'t>(
     node: &Node<'t>,
     element: impl Into<Cow<'static, str>>,
     reporter: &mut Reporter<'_>,
-) -> Vec<Entry<'t>> {
+) -> Option<Vec<Entry<'t>>> {
     match node.entries() {
-        Ok(Some(entries)) => return entries,
+        Ok(Some(entries)) => return Some(entries),
         Ok(None) => reporter.report(node.at(), element, Mistake::WrongType { expected: "an object, `{…}`" }),
         Err(unreadable) => report(unreadable, element, reporter),
     }
-    Vec::new()
+    None
 }
 
 /// One text. Absent, and a report, if it is anything else.

@@ -36,7 +36,7 @@ impl ResourcePattern {
                 expanded = format!("arn:{partition}:execute-api:{region}:{account}:{api}/{rest}");
                 &expanded
             }
-            (Some(_), None) => return refused(Mistake::Resource),
+            (Some(_), None) => return refused(Mistake::ShortForm),
             (None, _) => text,
         };
         let Some(parts) = split_pattern(whole, variables).filter(|[arn, ..]| *arn == "arn") else {
@@ -79,20 +79,25 @@ impl ResourcePattern {
 
     /// Whether the pattern ends in the `/` behind the API's id.
     pub(crate) fn ends_behind_the_api(&self) -> bool {
-        self.last_segments().is_some_and(|(count, last)| count == 2 && last.is_empty())
+        !self.has_runs() && self.last_segments().is_some_and(|(count, last)| count == 2 && last.is_empty())
     }
 
     /// Whether the pattern ends with the stage or the method, where the ARN of every request goes on.
     pub(crate) fn ends_before_the_path(&self) -> bool {
-        let Some((count, last)) = self.last_segments() else { return false };
-        let is_method = !last.is_empty() && last.iter().all(char::is_ascii_uppercase);
-        count == 3 && is_method || count <= 3 && !self.has_runs() && !self.ends_behind_the_api()
+        let count = self.last_segments().map_or(0, |(count, _)| count);
+        (1..=3).contains(&count) && !self.has_runs() && !self.ends_behind_the_api()
+    }
+
+    /// Whether the pattern ends with what looks like the method, but is the end of a path, since the run before it takes
+    /// slashes too.
+    pub(crate) fn ends_with_a_method(&self) -> bool {
+        let Some((3, last)) = self.last_segments() else { return false };
+        self.has_runs() && !last.is_empty() && last.iter().all(char::is_ascii_uppercase)
     }
 
     /// Whether the method is written as `ANY`.
     pub(crate) fn method_is_any(&self) -> bool {
         let Self::Like(pattern) = self else { return false };
-        // What is left of the method may be a run, which takes slashes too; then the method is not known.
         let mut written = String::new();
         for token in pattern.rest.tokens() {
             match token {

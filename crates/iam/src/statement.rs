@@ -7,7 +7,7 @@ use std::ops::Range;
 use crate::action::{ActionError, ActionPattern};
 use crate::arn::ApiArn;
 use crate::condition::{self, Condition};
-use crate::document::{Entry, Kind, Node, nearest};
+use crate::document::{Entry, Node, nearest};
 use crate::error::{Mistake, Reporter};
 use crate::policy::Request;
 use crate::principal::{PrincipalError, PrincipalPattern, PrincipalRule};
@@ -115,11 +115,7 @@ const ELEMENTS: [&str; 9] =
 impl Reader<'_> {
     /// Reads one statement. Absent: something in it is wrong, which has been reported.
     pub(crate) fn read(&self, node: &Node<'_>, index: usize, reporter: &mut Reporter<'_>) -> Option<Statement> {
-        let elements = entries(node, "", reporter);
-        if elements.is_empty() && node.kind() != Kind::Object {
-            return None;
-        }
-        let elements = Elements { node, elements };
+        let elements = Elements { node, elements: entries(node, "", reporter)? };
         let name = self.name(&elements, index, reporter);
         reporter.enter(Some(name.clone()));
         elements.refuse_unknown(reporter);
@@ -201,7 +197,7 @@ impl<'t> Elements<'_, 't> {
 
     fn refuse_unknown(&self, reporter: &mut Reporter<'_>) {
         for Entry { name, name_at, .. } in &self.elements {
-            if !ELEMENTS.contains(&name.as_str()) {
+            if !ELEMENTS.contains(&name.as_str()) && !reporter.is_full() {
                 let mistake = Mistake::UnknownElement { name: name.clone(), nearest: nearest(name, ELEMENTS) };
                 reporter.report(name_at.clone(), "", mistake);
             }
@@ -241,11 +237,15 @@ fn listing<T>(
     reporter: &mut Reporter<'_>,
     parse: impl Fn(&Written, &mut Reporter<'_>) -> Option<T>,
 ) -> Option<Listing<T>> {
-    let written = texts(&element.value, &element.name, false, reporter);
-    let read = |written: &Written| parse(written, reporter).map(|entry| (entry, written.at.clone()));
-    let entries: Option<Vec<_>> = written.iter().map(read).collect();
-    let entries = entries.filter(|entries| !entries.is_empty())?;
-    Some(Listing { negated, entries: entries.into() })
+    let mut entries = Vec::new();
+    let mut complete = true;
+    for written in texts(&element.value, &element.name, false, reporter) {
+        match parse(&written, reporter) {
+            Some(entry) => entries.push((entry, written.at)),
+            None => complete = false,
+        }
+    }
+    (complete && !entries.is_empty()).then(|| Listing { negated, entries: entries.into() })
 }
 
 fn action(written: &Written, element: &str, reporter: &mut Reporter<'_>) -> Option<ActionPattern> {
@@ -267,13 +267,16 @@ fn principals(node: &Node<'_>, element: &str, reporter: &mut Reporter<'_>) -> Op
         reporter.report(node.at(), element.to_owned(), Mistake::Principal(text));
         return None;
     }
-    let kinds = entries(node, element.to_owned(), reporter);
-    if kinds.is_empty() && node.kind() == Kind::Object {
+    let kinds = entries(node, element.to_owned(), reporter)?;
+    if kinds.is_empty() {
         reporter.report(node.at(), element.to_owned(), Mistake::Empty);
     }
     let mut list = Vec::new();
     let mut complete = !kinds.is_empty();
     for kind in kinds {
+        if reporter.is_full() {
+            return None;
+        }
         let parse = match kind.name.as_str() {
             "AWS" => PrincipalPattern::parse_aws,
             "Service" => PrincipalPattern::parse_service,

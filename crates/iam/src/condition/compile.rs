@@ -21,7 +21,10 @@ use crate::time::parse_time;
 /// Reads a `Condition` element. `variables`: whether the version of the document has them.
 pub(crate) fn compile(node: &Node<'_>, variables: bool, reporter: &mut Reporter<'_>) -> Vec<Condition> {
     let mut conditions = Vec::new();
-    for operator in entries(node, "Condition", reporter) {
+    for operator in entries(node, "Condition", reporter).unwrap_or_default() {
+        if reporter.is_full() {
+            break;
+        }
         let element = format!("Condition.{}", operator.name);
         match Operator::named(&operator.name) {
             Ok(parsed) => {
@@ -46,8 +49,8 @@ struct Of<'o> {
 
 impl Of<'_> {
     fn keys(&self, node: &Node<'_>, reporter: &mut Reporter<'_>) -> Vec<Condition> {
-        let keys = entries(node, self.element.to_owned(), reporter);
-        if keys.is_empty() && matches!(node.entries(), Ok(Some(_))) {
+        let Some(keys) = entries(node, self.element.to_owned(), reporter) else { return Vec::new() };
+        if keys.is_empty() {
             reporter.report(node.at(), self.element.to_owned(), Mistake::Empty);
         }
         let mut seen = HashSet::new();
