@@ -21,6 +21,7 @@ pub use self::partition::Networks;
 use self::partition::{Stretch, pieces};
 use self::questions::{Question, questions};
 use crate::judge::{Judge, Judgement, RouteName, Written, judge};
+use crate::request::Facts;
 use crate::snapshot::{Listener, Route};
 
 /// Compares what `old` and `new` would do.
@@ -219,10 +220,9 @@ type Alike<'m> = (Sides<Option<RouteName<'m>>>, Sides<Judgement>, *const Network
 
 impl<'m> Survey<'m> {
     fn ask(&mut self, judges: Sides<&Judge<'m>>, listeners: Sides<Option<&Listener>>, question: Question) {
-        let Some(facts) = question.head.facts(ANYBODY) else { return };
         let found = listeners.map(|listener| {
-            let anybody = listener.map(|listener| judge(listener, &facts));
-            anybody.unwrap_or((Judgement::NoListener, None))
+            let facts = listener.and_then(|listener| Some((listener, question.head.facts(listener, ANYBODY)?)));
+            facts.map_or((Judgement::NoListener, None), |(listener, facts)| judge(listener, &facts))
         });
         let written = Sides {
             old: found.old.1.and_then(|route| judges.old.written(route)),
@@ -256,13 +256,19 @@ impl<'m> Survey<'m> {
         question: &Question,
         written: Sides<Option<Written<'m>>>,
     ) -> Vec<Shift> {
-        let Some(mut facts) = question.head.facts(ANYBODY) else { return Vec::new() };
+        let facts = |listener| Some((listener, question.head.facts(listener, ANYBODY)?));
+        let mut asked = listeners.map(|listener| listener.and_then(facts));
         let mut shifted: Vec<(Sides<Judgement>, Vec<Stretch>)> = Vec::new();
         let named = written.both().into_iter().flatten().flat_map(|written| networks_of(&written.route.entry));
         for piece in pieces(named) {
-            facts.client = piece.address();
-            let judgement =
-                listeners.map(|listener| listener.map_or(Judgement::NoListener, |listener| judge(listener, &facts).0));
+            let of = |asked: &mut Option<(&Listener, Facts<'_>)>| match asked {
+                Some((listener, facts)) => {
+                    facts.client = piece.address();
+                    judge(listener, facts).0
+                }
+                None => Judgement::NoListener,
+            };
+            let judgement = Sides { old: of(&mut asked.old), new: of(&mut asked.new) };
             if judgement.are_equal() {
                 continue;
             }
@@ -342,13 +348,17 @@ impl Named {
     }
 }
 
-/// Every network that the rules name.
-fn networks_of(entry: &Entry) -> impl Iterator<Item = &IpNet> {
-    let rule = entry.rules().and_then(|rules| rules.from.as_ref());
-    rule.into_iter().flat_map(|rule| rule.from.iter().chain(&rule.except)).flat_map(|entry| match &entry.addresses {
-        Addresses::Network(network) => std::slice::from_ref(network),
-        Addresses::Set(set) => set.source.fixed(),
-    })
+/// Every network that the rules name, those of policies too.
+fn networks_of(entry: &Entry) -> impl Iterator<Item = IpNet> {
+    let rules = entry.rules();
+    let listed = rules.and_then(|rules| rules.from.as_ref()).into_iter();
+    let listed =
+        listed.flat_map(|rule| rule.from.iter().chain(&rule.except)).flat_map(|entry| match &entry.addresses {
+            Addresses::Network(network) => std::slice::from_ref(network),
+            Addresses::Set(set) => set.source.fixed(),
+        });
+    let policies = rules.into_iter().flat_map(|rules| &rules.policies);
+    listed.copied().chain(policies.flat_map(|document| document.policy.networks()))
 }
 
 /// A listener and what became of it.

@@ -112,7 +112,7 @@ impl<'m> Judge<'m> {
     pub fn judge(&self, asked: &Asked<'_>) -> Judged<'_> {
         let Some(listener) = self.listeners.get(asked.listener) else { return Judgement::NoListener.into() };
         let Some(head) = Head::new(asked.method, asked.host, asked.path) else { return Judgement::MALFORMED.into() };
-        let Some(facts) = head.facts(asked.client) else { return Judgement::MALFORMED.into() };
+        let Some(facts) = head.facts(listener, asked.client) else { return Judgement::MALFORMED.into() };
         let (judgement, route) = judge(listener, &facts);
         let name = |route: &'_ Arc<Route>| self.written(route).map(Written::name);
         Judged { judgement, route: route.and_then(name) }
@@ -158,8 +158,8 @@ impl Head {
         Some(Self { method: method.clone(), uri: path.parse().ok()?, headers: HeaderMap::from_iter([(HOST, host)]) })
     }
 
-    /// None if it can be read in more than one way.
-    pub(crate) fn facts(&self, client: IpAddr) -> Option<Facts<'_>> {
+    /// As it comes in on `listener`. None if it can be read in more than one way.
+    pub(crate) fn facts(&self, _listener: &Listener, client: IpAddr) -> Option<Facts<'_>> {
         let Self { method, uri, headers } = self;
         Facts::read(client.to_canonical(), method, uri, headers, None, host_name, &mut NoTrace).ok()
     }

@@ -19,6 +19,11 @@ impl PrefixSet {
         self.networks.is_covered(&IpNet::from(address.to_canonical()))
     }
 
+    /// The networks, after overlapping and neighbouring ones were merged.
+    pub fn networks(&self) -> impl Iterator<Item = IpNet> {
+        self.networks.iter()
+    }
+
     /// How many networks there are, after overlapping and neighbouring ones were merged.
     #[must_use]
     pub fn len(&self) -> usize {

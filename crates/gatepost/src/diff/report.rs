@@ -71,8 +71,12 @@ fn verdict_text(change: &&VerdictChange<'_>) -> String {
     more(&mut text, "    ", change.requests.len(), PLACES);
     let others = change.networks.others();
     let is_short = others.list().len() < change.networks.list().len();
-    let (networks, but) = if is_short { (others.list(), ": all but") } else { (change.networks.list(), "") };
-    line(&mut text, format_args!("    from {}{but}", size_text(&change.networks)));
+    let networks = if is_short { others.list() } else { change.networks.list() };
+    match (is_short, networks) {
+        (true, []) => line(&mut text, format_args!("    from everywhere")),
+        (true, _) => line(&mut text, format_args!("    from everywhere but")),
+        (false, _) => line(&mut text, format_args!("    from {}", size_text(&change.networks))),
+    }
     for network in networks.iter().take(NETWORKS) {
         line(&mut text, format_args!("      {}", network_text(*network)));
     }
@@ -153,7 +157,7 @@ fn hit_text(hit: &Hit<'_>, top: usize) -> String {
     line(&mut text, format_args!("of {judged} requests in the log"));
     line(&mut text, format_args!("  {admitted} newly admitted, {refused} newly refused"));
     if read.unknown > 0 {
-        line(&mut text, format_args!("  {} lines are not of an access log", read.unknown));
+        line(&mut text, format_args!("  lines that are not of an access log: {}", read.unknown));
     }
     let most = clients.most(top);
     for (HitClient { turn, client, route }, count) in &most {

@@ -54,7 +54,7 @@ fn apart_text(replayed: &Replayed<'_>, text: &mut String) {
         line(text, format_args!("{:>10}  lines that are not of an access log", read.unknown));
     }
     if read.ends_early {
-        line(text, format_args!("{:>10}  line that is not whole, the last one", 1));
+        line(text, format_args!("{:>10}  last line that is not whole", 1));
     }
 }
 

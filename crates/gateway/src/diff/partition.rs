@@ -29,10 +29,10 @@ pub struct Networks {
 
 /// Stretches that together are every address there is: within each, no two addresses are told apart by any of
 /// `networks`. IPv4-mapped IPv6 addresses are those of IPv4, and not among the others.
-pub(super) fn pieces<'n>(networks: impl IntoIterator<Item = &'n IpNet>) -> Vec<Stretch> {
+pub(super) fn pieces(networks: impl IntoIterator<Item = IpNet>) -> Vec<Stretch> {
     let (mut v4, mut v6) = (vec![0], vec![0, MAPPED.0, MAPPED.1 + 1]);
     for network in networks {
-        let Stretch { family, first, last } = Stretch::of(network);
+        let Stretch { family, first, last } = Stretch::of(&network);
         let cuts = if family == Family::V4 { &mut v4 } else { &mut v6 };
         cuts.push(first);
         cuts.extend(last.checked_add(1).filter(|next| *next <= family.last()));
@@ -142,7 +142,7 @@ impl Networks {
     pub fn others(&self) -> Self {
         let mut inside = self.networks.iter().map(Stretch::of).peekable();
         let mut others: Vec<Stretch> = Vec::new();
-        for piece in pieces(&self.networks) {
+        for piece in pieces(self.networks.iter().copied()) {
             while inside.next_if(|stretch| stretch.ends_before(piece)).is_some() {}
             let is_inside =
                 inside.peek().is_some_and(|stretch| stretch.family == piece.family && stretch.first <= piece.first);
@@ -204,7 +204,7 @@ mod tests {
     /// The pieces that lie in one of the networks, joined.
     fn inside(networks: &[IpNet]) -> Networks {
         let mut joined: Vec<Stretch> = Vec::new();
-        for piece in pieces(networks) {
+        for piece in pieces(networks.iter().copied()) {
             let inside = networks.iter().any(|network| network.contains(&piece.address()));
             if inside && !joined.last_mut().is_some_and(|last| last.join(piece)) {
                 joined.push(piece);
@@ -257,7 +257,7 @@ mod tests {
             v4 in any::<u32>(),
             v6 in any::<u128>(),
         ) {
-            let pieces = pieces(&networks);
+            let pieces = pieces(networks.iter().copied());
             let edges = networks.iter().flat_map(|network| [network.network(), network.broadcast()]);
             for address in edges.chain([Ipv4Addr::from(v4).into(), Ipv6Addr::from(v6).into()]) {
                 let alone = Stretch::of(&IpNet::from(address));

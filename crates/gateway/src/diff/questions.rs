@@ -1,16 +1,14 @@
 //! For every route a request that reaches it: which requests stand for all.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use gatepost_config::model::{self, HostPattern, Methods, RouteMatcher, Segment};
 use http::Method;
 
-use crate::diff::{ListenerPair, Request, Sides};
-use crate::judge::{Head, Judge, Written};
+use crate::diff::{ANYBODY, ListenerPair, Request, Sides};
+use crate::judge::{Head, Judge, Written, judge};
 use crate::snapshot::{Api, Hosts, Listener};
-use crate::trace::NoTrace;
 
 /// A request to ask both sides about.
 pub(super) struct Question {
@@ -142,8 +140,8 @@ fn unnamed_methods(named: &HashSet<&Method>) -> Vec<Method> {
 }
 
 fn reaches(head: &Head, listener: &Listener, written: Written<'_>) -> bool {
-    let Some(facts) = head.facts(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) else { return false };
-    listener.route(&facts, &mut NoTrace).is_ok_and(|found| Arc::ptr_eq(&found.key, &written.route.key))
+    let Some(facts) = head.facts(listener, ANYBODY) else { return false };
+    judge(listener, &facts).1.is_some_and(|found| Arc::ptr_eq(&found.key, &written.route.key))
 }
 
 fn matchers(model: &model::Model) -> impl Iterator<Item = &RouteMatcher> {
