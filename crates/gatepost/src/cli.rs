@@ -7,12 +7,14 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::diff::Comparison;
+use crate::replay::Again;
 use crate::why::Question;
 
 /// An API gateway with known addresses at both ends.
 ///
-/// Exit codes: 0 done, 1 the configuration is wrong, 2 usage, 3 refused (`why`), 4 could not run (a port or the state directory is taken,
-/// a permission is missing).
+/// Exit codes: 0 done, 1 the configuration or input is wrong, 2 usage, 3 refused (`why`), 4 could not run (a port or the state directory is
+/// taken, a permission is missing).
 #[derive(Debug, Parser)]
 #[command(name = "gatepost", version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -41,6 +43,19 @@ pub(crate) enum Command {
     ///
     /// Every meter counts as full; with `--live` the running gateway is asked, and those that it has count as they are. Exit code 0: it would be admitted; 3: refused.
     Why(Box<Question>),
+    /// Say what a change of the configuration changes: who may newly enter, who no longer, and what routes do otherwise
+    ///
+    /// Exit code 0, whether anything differs or not; with `--exit-code` 3 if somebody may newly enter or no longer.
+    Diff(Comparison),
+    /// Judge the requests of an access log again, by a configuration
+    ///
+    /// Every meter counts as full. Exit code 0; with `--exit-code` 3 if a request would newly be admitted or refused.
+    Replay(Again),
+    /// Try IAM policies
+    Policy {
+        #[command(subcommand)]
+        command: PolicyCommand,
+    },
     /// Print the JSON Schema of the configuration
     Schema,
     /// Print completions for a shell
@@ -58,11 +73,24 @@ pub(crate) enum Command {
     },
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Decide requests by policies: JSON lines in, JSON lines out
+    ///
+    /// A line is {"policy": …, "id", "action", "resource", "ctx": {"aws:SourceIp": …}, "principal", "identity"}, all but `policy` optional;
+    /// its answer is {"id", "decision", "statement"}, or {"id", "error"} if the line is wrong. Exit code 1: a line was wrong.
+    Simulate {
+        /// Where the lines are [default: standard input]
+        file: Option<PathBuf>,
+    },
+}
+
 impl Cli {
     /// Reads the command line; exits with 2 where it makes no sense.
     pub(crate) fn read() -> Self {
         let cli = Self::parse();
-        let takes_file = matches!(cli.command, Command::Run { .. } | Command::Check { .. } | Command::Why(_));
+        let takes_file =
+            matches!(cli.command, Command::Run { .. } | Command::Check { .. } | Command::Why(_) | Command::Replay(_));
         if cli.config.is_some() && !takes_file {
             let problem = "this command reads no configuration, so `--config` means nothing to it";
             Self::command().error(ErrorKind::ArgumentConflict, problem).exit();

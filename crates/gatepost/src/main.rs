@@ -5,9 +5,15 @@ mod ask;
 mod check;
 mod cli;
 mod demo;
+mod diff;
 mod exit;
+mod lines;
 mod lock;
+mod recorded;
+mod replay;
 mod run;
+mod simulate;
+mod top;
 mod watch;
 mod why;
 
@@ -18,7 +24,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, PolicyCommand};
 use crate::exit::Failure;
 
 /// Requests make and drop many small things; this costs less of each than the C library's allocator.
@@ -46,6 +52,9 @@ fn obey(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Run { file } => run::run(&cli::file(config, file)),
         Command::Check { file } => check::check(&cli::file(config, file)),
         Command::Why(question) => return why::why(&cli::file(config, None), *question),
+        Command::Diff(comparison) => return diff::diff(&comparison),
+        Command::Replay(again) => return replay::replay(config, again),
+        Command::Policy { command: PolicyCommand::Simulate { file } } => return simulate::simulate(file.as_deref()),
         Command::Schema => print(&format!("{:#}\n", gatepost_config::schema())),
         Command::Completions { shell } => print(&cli::completions(shell)),
         Command::Demo => demo::demo(),

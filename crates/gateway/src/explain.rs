@@ -7,7 +7,7 @@
 //!
 //! [`Trace`]: crate::trace::Trace
 
-mod told;
+pub(crate) mod told;
 
 pub(crate) use self::told::rate_text;
 

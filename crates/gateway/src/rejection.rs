@@ -149,7 +149,7 @@ pub(crate) fn never_loaded(set: &str) -> String {
 }
 
 /// The stable name of a reason, for logs and metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(usize)]
 pub enum Reason {
     /// Not served: two readers could take it for two different requests, or it is no HTTP.

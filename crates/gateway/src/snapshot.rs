@@ -374,7 +374,7 @@ impl Behind {
 }
 
 impl Hosts {
-    fn of(&self, host: &str) -> (&[Arc<Api>], HostMatch) {
+    pub(crate) fn of(&self, host: &str) -> (&[Arc<Api>], HostMatch) {
         if let Some(apis) = self.exact.get(host) {
             return (apis, HostMatch::Exact);
         }

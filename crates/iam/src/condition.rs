@@ -101,6 +101,11 @@ impl Condition {
 }
 
 impl Test {
+    /// What addresses are compared with, if it is addresses that are compared.
+    pub(crate) fn networks(&self) -> Option<&PrefixSet> {
+        if let Self::Address(networks) = self { Some(networks) } else { None }
+    }
+
     /// Whether the value is one of those listed. A value that cannot be read as what is compared is none of them.
     fn meets(&self, value: &Value<'_>, context: &impl Context) -> bool {
         match self {

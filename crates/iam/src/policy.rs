@@ -1,5 +1,8 @@
 //! Policies: documents compiled once, and asked for every request.
 
+use gatepost_prefix::PrefixSet;
+use ipnet::IpNet;
+
 use crate::arn::{ApiArn, Resource};
 use crate::document::{Node, nearest};
 use crate::error::{Mistake, PolicyError, Reporter};
@@ -72,6 +75,13 @@ impl Policy {
     #[must_use]
     pub fn statements(&self) -> &[Statement] {
         &self.statements
+    }
+
+    /// Every network that a condition compares an address with: between their edges, the document says the same of all
+    /// addresses, unless it compares them as text.
+    pub fn networks(&self) -> impl Iterator<Item = IpNet> {
+        let conditions = self.statements.iter().flat_map(|statement| &statement.conditions);
+        conditions.filter_map(|condition| condition.test.networks()).flat_map(PrefixSet::networks)
     }
 
     /// What the document says of a request. Allocates nothing.

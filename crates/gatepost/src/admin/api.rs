@@ -270,7 +270,7 @@ fn why(desk: &Desk, asked: Asked) -> Answer {
     let in_force = desk.observer.in_force();
     let explained = explain_live(&in_force, asked).map_err(|failure| match failure {
         Failure::Usage(detail) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail),
-        Failure::CannotRun(_) | Failure::Configuration(_) => {
+        Failure::CannotRun(_) | Failure::Configuration(_) | Failure::Input(_) => {
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, failure.render(false))
         }
     })?;

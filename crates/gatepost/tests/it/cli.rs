@@ -171,18 +171,21 @@ async fn a_configuration_is_named_only_to_a_command_that_reads_one() {
     }
 }
 
+const COMMANDS: [&str; 10] =
+    ["run", "check", "why", "diff", "replay", "policy", "schema", "completions", "demo", "demo-backend"];
+
 #[tokio::test]
 async fn help_names_every_command_and_exit_code() {
     let home = Home::empty();
     let (code, help, stderr) = home.outcome(&["--help"]).await;
     assert_eq!((code, &*stderr), (0, ""));
-    for word in ["run", "check", "why", "schema", "completions", "demo", "demo-backend", "--config", "--version"] {
+    for word in COMMANDS.iter().chain(&["--config", "--version"]) {
         assert!(help.contains(word), "{word} is missing:\n{help}");
     }
-    for meaning in ["0 done", "1 the configuration is wrong", "2 usage", "3 refused", "4 could not run"] {
+    for meaning in ["0 done", "1 the configuration or input is wrong", "2 usage", "3 refused", "4 could not run"] {
         assert!(help.contains(meaning), "{meaning:?} is missing:\n{help}");
     }
-    for command in ["run", "check", "why", "schema", "completions", "demo", "demo-backend"] {
+    for command in COMMANDS {
         let (code, help, _) = home.outcome(&[command, "--help"]).await;
         assert_eq!(code, 0, "{command}");
         assert!(help.contains(&format!("Usage: gatepost {command}")), "{help}");
@@ -197,7 +200,7 @@ async fn completions_know_every_command() {
     for shell in ["bash", "zsh", "fish"] {
         let (code, script, stderr) = home.outcome(&["completions", shell]).await;
         assert_eq!((code, &*stderr), (0, ""));
-        for word in ["gatepost", "run", "check", "why", "listener", "schema", "completions", "demo-backend", "config"] {
+        for word in COMMANDS.iter().chain(&["gatepost", "listener", "simulate", "config"]) {
             assert!(script.contains(word), "{shell}: {word} is missing");
         }
     }

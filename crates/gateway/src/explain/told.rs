@@ -416,7 +416,7 @@ fn action(route: &model::Route) -> Step {
     Step::pass(check, text).by(vec![Rule::new(check.name(), &route.places.action)])
 }
 
-fn forward_text(forward: &model::Forward) -> String {
+pub(crate) fn forward_text(forward: &model::Forward) -> String {
     let mut text = "to ".to_owned();
     if let Some(name) = &forward.upstream.name {
         text += &format!("{name}: ");
@@ -443,7 +443,7 @@ fn names(rules: &[Rule]) -> String {
 }
 
 /// An address alone is written without its length.
-fn network_text(network: IpNet) -> String {
+pub(crate) fn network_text(network: IpNet) -> String {
     if network.prefix_len() == network.max_prefix_len() { network.addr().to_string() } else { network.to_string() }
 }
 

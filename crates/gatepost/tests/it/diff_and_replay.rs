@@ -1,0 +1,163 @@
+//! What a change of the configuration would change, and for whom.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::net::Ipv4Addr;
+
+use gatepost_testkit::{Json, PATIENCE, Raw, eventually};
+
+use crate::home::{Home, answering};
+
+const OLD: &str = r#"[listen.public]
+addresses = ["127.0.0.1:8080"]
+
+[addresses.office]
+list = ["192.0.2.0/24", "2001:db8::/48"]
+
+[api.hooks]
+hosts = ["hooks.example.com"]
+base  = "/v1"
+
+[api.hooks.route."POST /github"]
+from     = ["office", "198.51.100.0/24"]
+throttle = { rate = "10/s", burst = 10 }
+forward  = { to = "http://10.0.3.7:8080", timeout = "5s" }
+
+[api.hooks.route."GET /status/{id}"]
+open    = true
+respond = { json = { ok = true } }
+
+[api.hooks.route."GET /old"]
+open    = true
+respond = { status = 204 }
+"#;
+
+fn new() -> String {
+    OLD.replace("\"198.51.100.0/24\"", "\"198.51.100.0/25\", \"203.0.113.0/24\"")
+        .replace("10.0.3.7", "10.0.3.8")
+        .replace("rate = \"10/s\"", "rate = \"20/s\"")
+        .replace("GET /old", "GET /new")
+        .replace("{id}\"]\nopen    = true", "{id}\"]\nfrom    = [\"office\"]")
+}
+
+/// One line of each kind; the last one is cut off.
+const LOG: &str = r#"{"time":"2026-11-20T14:10:57.007Z","id":"0f0e0d0c0b0a0908","listener":"public","client":"198.51.100.200","client_from":"socket","method":"POST","host":"hooks.example.com","path":"/v1/github","api":"hooks","route":"POST /github","verdict":"admitted","status":200,"upstream":"10.0.3.7:8080","upstream_ms":1.2,"total_ms":1.3,"bytes_in":0,"bytes_out":2}
+{"time":"2026-11-20T14:10:58.007Z","id":"1f0e0d0c0b0a0908","listener":"public","client":"203.0.113.9","client_from":"socket","method":"POST","host":"hooks.example.com","path":"/v1/github","api":"hooks","route":"POST /github","verdict":"refused","reason":"address_not_listed","status":403,"total_ms":0.1,"bytes_in":0,"bytes_out":23}
+{"time":"2026-11-20T14:10:59.007Z","id":"2f0e0d0c0b0a0908","listener":"public","client":"192.0.2.7","client_from":"socket","method":"POST","host":"hooks.example.com","path":"/v1/github","api":"hooks","route":"POST /github","verdict":"refused","reason":"throttled","status":429,"total_ms":0.1,"bytes_in":0,"bytes_out":23}
+{"time":"2026-11-20T14:11:00.007Z","id":"3f0e0d0c0b0a0908","listener":"public","client":"192.0.2.7","client_from":"socket","method":"GET","host":"hooks.example.com","path":"/v1/status/7","api":"hooks","route":"GET /status/{id}","verdict":"admitted","status":200,"total_ms":0.1,"bytes_in":0,"bytes_out":23}
+{"time":"2026-11-20T14:11:01.007Z","id":"4f0e0d0c0b0a0908","listener":"public","client":"203.0.113.77","client_from":"socket","method":"GET","host":"hooks.example.com","path":"/v1/status/\u001b[2J","api":"hooks","route":"GET /status/{id}","verdict":"admitted","status":200,"total_ms":0.1,"bytes_in":0,"bytes_out":23}
+{"time":"2026-11-20T14:11:01.507Z","id":"5f0e0d0c0b0a0908","listener":"public","client":"203.0.113.77","client_from":"socket","method":"GET","host":"hooks.example.com","path":"/v1/status/8","api":"hooks","route":"GET /status/{id}","verdict":"admitted","status":200,"total_ms":0.1,"bytes_in":0,"bytes_out":23}
+{"time":"2026-11-20T14:11:02.007Z","id":"6f0e0d0c0b0a0908","listener":"public","client":"203.0.113.77","client_from":"socket","verdict":"refused","reason":"malformed","status":400,"total_ms":0.0,"bytes_in":0,"bytes_out":0}
+{"time":"2026-11-20T14:11:02.507Z","id":"7f0e0d0c0b0a0908","listener":"inside","client":"203.0.113.77","client_from":"socket","method":"GET","host":"hooks.example.com","path":"/v1/status/8","api":"hooks","route":"GET /status/{id}","verdict":"admitted","status":200,"total_ms":0.1,"bytes_in":0,"bytes_out":23}
+INFO what is no record
+{"time":"2026-11-20T14:11:03.007Z","id":"8f0e0d0c0b0a0908","listener":"pub"#;
+
+fn home() -> Home {
+    let home = Home::new(OLD);
+    home.write("new.toml", &new());
+    home.write("access.log", LOG);
+    home
+}
+
+#[tokio::test]
+async fn a_difference_is_told_by_who_may_newly_enter_and_who_no_longer() {
+    let (code, stdout, stderr) = home().outcome(&["diff", "gatepost.toml", "new.toml", "--log", "access.log"]).await;
+    assert_eq!((code, &*stderr), (0, ""));
+    insta::assert_snapshot!(stdout);
+}
+
+#[tokio::test]
+async fn a_difference_is_told_to_programs_in_a_form_that_stays() {
+    let asked = ["diff", "--json", "gatepost.toml", "new.toml", "--log", "access.log"];
+    let (code, stdout, stderr) = home().outcome(&asked).await;
+    assert_eq!((code, &*stderr), (0, ""));
+    insta::assert_snapshot!(stdout);
+}
+
+#[tokio::test]
+async fn requests_of_a_log_are_judged_again() {
+    let (code, stdout, stderr) = home().outcome(&["replay", "access.log", "new.toml"]).await;
+    assert_eq!((code, &*stderr), (0, ""));
+    insta::assert_snapshot!(stdout);
+}
+
+#[tokio::test]
+async fn requests_judged_again_are_told_to_programs_in_a_form_that_stays() {
+    let (code, stdout, stderr) = home().outcome(&["replay", "--json", "access.log", "--config", "new.toml"]).await;
+    assert_eq!((code, &*stderr), (0, ""));
+    insta::assert_snapshot!(stdout);
+}
+
+#[tokio::test]
+async fn the_exit_code_tells_of_a_difference_only_where_it_is_asked_to() {
+    let home = home();
+    // The same addresses in other words, and more than it sent before.
+    home.write(
+        "same.toml",
+        &OLD.replace("\"192.0.2.0/24\"", "\"192.0.2.128/25\", \"192.0.2.0/25\"").replace("10/s", "9/s"),
+    );
+    for (arguments, expected) in [
+        (&["diff", "gatepost.toml", "new.toml"][..], 0),
+        (&["diff", "gatepost.toml", "new.toml", "--exit-code"], 3),
+        (&["diff", "gatepost.toml", "same.toml", "--exit-code"], 0),
+        (&["diff", "gatepost.toml", "absent.toml"], 1),
+        (&["diff", "gatepost.toml"], 2),
+        (&["diff", "gatepost.toml", "new.toml", "--log", "absent.log"], 1),
+        (&["replay", "access.log", "new.toml", "--exit-code"], 3),
+        (&["replay", "access.log"], 0),
+        (&["replay", "absent.log"], 1),
+        // That is no log.
+        (&["replay", "gatepost.toml"], 1),
+        (&["replay", "access.log", "absent.toml"], 1),
+        (&["replay", "access.log", "new.toml", "--top", "0"], 2),
+    ] {
+        let (code, _, stderr) = home.outcome(arguments).await;
+        assert_eq!(code, expected, "{arguments:?}: {stderr}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_the_same_is_said_to_be() {
+    let (code, stdout, _) = home().outcome(&["diff", "gatepost.toml", "gatepost.toml", "--exit-code"]).await;
+    assert_eq!(code, 0);
+    assert_eq!(stdout, "no difference in who may enter, what routes do, or where is listened");
+}
+
+#[tokio::test]
+async fn what_a_gateway_has_logged_keeps_its_verdict_under_its_own_configuration() {
+    let home = Home::new(
+        &(answering("a")
+            + "[log]\naccess = \"file:access.log\"\n[route.\"GET /closed\"]\nfrom = [\"192.0.2.1\"]\nrespond = { status = 204 }\n"),
+    );
+    let (_running, address) = home.run().await;
+    let mut client = Raw::connect(address).await;
+    for target in ["/a", "/closed", "/", "/a/%7eb?c=d", "/%41"] {
+        client.get(target).await;
+    }
+    eventually(PATIENCE, || home.read("access.log").lines().count() == 5).await;
+    let (code, stdout, _) = home.outcome(&["replay", "--json", "access.log", "--exit-code"]).await;
+    let told: Json = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, &told["requests"], &told["kept"]), (0, &5.into(), &5.into()), "{stdout}");
+}
+
+#[tokio::test]
+async fn tens_of_thousands_of_networks_are_compared_and_told_in_few_words() {
+    let home = Home::new("");
+    let configuration = |file: &str| {
+        format!(
+            "listen = \"127.0.0.1:8080\"\n[addresses.big]\nfile = \"{file}\"\n[route.\"GET /a\"]\nfrom = [\"big\"]\nrespond = {{ status = 204 }}\n"
+        )
+    };
+    for (name, step) in [("old", 2_u32), ("new", 4)] {
+        home.write(&format!("{name}.toml"), &configuration(&format!("{name}.txt")));
+        let mut list = BufWriter::new(File::create(home.path(&format!("{name}.txt"))).unwrap());
+        for number in (0..80_000).step_by(step as usize) {
+            writeln!(list, "{}/24", Ipv4Addr::from(0x0a00_0000 + number * 256)).unwrap();
+        }
+    }
+    let (code, stdout, stderr) = home.outcome(&["diff", "old.toml", "new.toml"]).await;
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("from 5120000 IPv4 addresses\n      10.0.2.0/24\n"), "{stdout}");
+    assert!(stdout.contains("… and 19992 more"), "{stdout}");
+    assert!(stdout.lines().count() < 20, "{stdout}");
+}

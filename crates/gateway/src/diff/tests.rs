@@ -1,0 +1,267 @@
+use std::path::Path;
+
+use gatepost_config::load_text;
+use gatepost_config::model::Model;
+use proptest::prelude::*;
+
+use super::*;
+use crate::judge::Asked;
+
+fn model(text: &str) -> Model {
+    load_text("gatepost.toml", text, Path::new(""))
+        .unwrap_or_else(|report| panic!("{}\n{text}", report.render(false)))
+        .model
+}
+
+/// What differs, one line a change: `POST /a: 403 address_not_listed -> admitted from 192.0.2.0/24`.
+fn told(old: &str, new: &str) -> Vec<String> {
+    let (old, new) = (model(old), model(new));
+    let (old, new) = (Judge::new(&old), Judge::new(&new));
+    let difference = diff(&old, &new);
+    let verdicts = difference.verdicts.iter().map(|change| {
+        let route = change.route.new.or(change.route.old).unwrap();
+        let networks: Vec<String> = change.networks.list().iter().map(ToString::to_string).collect();
+        let Sides { old, new } = change.judgement;
+        format!("{route}: {old} -> {new} from {}", networks.join(" "))
+    });
+    let routes = difference.routes.iter().map(|change| {
+        let name = |route: Option<RouteName<'_>>| route.map_or("nothing".to_owned(), |route| route.to_string());
+        format!("{} => {}: {}", name(change.route.old), name(change.route.new), change.changes.join("; "))
+    });
+    let listeners = difference.listeners.iter().map(|change| {
+        let name = |name: &Option<Arc<str>>| name.as_deref().unwrap_or("nothing").to_owned();
+        format!("listener {} => {}: {}", name(&change.name.old), name(&change.name.new), change.changes.join("; "))
+    });
+    verdicts.chain(routes).chain(listeners).collect()
+}
+
+/// A configuration with these routes.
+fn with(routes: &[(&str, &str)]) -> String {
+    let mut text = "listen = \"127.0.0.1:8080\"\n".to_owned();
+    for (key, rules) in routes {
+        text += &format!("[route.\"{key}\"]\n{rules}\n");
+        if !rules.contains("forward") && !rules.contains("respond") {
+            text += "respond = { status = 204 }\n";
+        }
+    }
+    text
+}
+
+#[test]
+fn what_is_the_same_differs_in_nothing() {
+    let text = with(&[("GET /a", "from = [\"192.0.2.0/24\"]"), ("$default", "open = true")]);
+    assert_eq!(told(&text, &text), [""; 0]);
+    let otherwise = with(&[("GET /a", "from = [\"192.0.2.0/25\", \"192.0.2.128/25\"]"), ("$default", "open = true")]);
+    assert_eq!(told(&text, &otherwise), [""; 0]);
+}
+
+#[test]
+fn addresses_are_told_in_as_few_networks_as_can_be() {
+    let from = |entry: &str| with(&[("POST /a", entry)]);
+    for (old, new, expected) in [
+        (
+            "from = [\"192.0.2.0/24\"]",
+            "from = [\"192.0.2.0/25\", \"192.0.2.192/26\", \"2001:db8::/32\"]",
+            vec![
+                "POST /a: 403 address_not_listed -> admitted from 2001:db8::/32",
+                "POST /a: admitted -> 403 address_not_listed from 192.0.2.128/26",
+            ],
+        ),
+        (
+            "from = [\"10.0.0.0/8\"]",
+            "from = [\"10.0.0.0/8\"]\nexcept = [\"10.0.0.1\", \"10.0.0.2\"]",
+            vec!["POST /a: admitted -> 403 address_not_listed from 10.0.0.1/32 10.0.0.2/32"],
+        ),
+        (
+            "from = [\"0.0.0.0/1\"]",
+            "open = true",
+            vec![
+                "POST /a: 403 address_not_listed -> admitted from 128.0.0.0/1 ::/0",
+                "POST /a => POST /a: who may enter: from -> open",
+            ],
+        ),
+        (
+            "from = [\"::/0\"]",
+            "from = [\"0.0.0.0/0\"]",
+            vec![
+                "POST /a: admitted -> 403 address_not_listed from ::/0",
+                "POST /a: 403 address_not_listed -> admitted from 0.0.0.0/0",
+            ],
+        ),
+        ("from = [\"::ffff:192.0.2.1\"]", "from = [\"192.0.2.1\"]", vec![]),
+    ] {
+        assert_eq!(told(&from(old), &from(new)), expected, "{old} => {new}");
+    }
+}
+
+#[test]
+fn a_route_that_takes_a_part_of_another_is_told_with_whom_it_keeps_out() {
+    let old = with(&[("ANY /{rest+}", "open = true")]);
+    let new = with(&[("ANY /{rest+}", "open = true"), ("GET /admin/{id}", "from = [\"128.0.0.0/1\", \"::/0\"]")]);
+    assert_eq!(
+        told(&old, &new),
+        [
+            "GET /admin/{id}: admitted -> 403 address_not_listed from 0.0.0.0/1",
+            "ANY /{rest+} => GET /admin/{id}: GET /admin/{id} answers instead of ANY /{rest+}; who may enter: open -> from",
+        ]
+    );
+}
+
+#[test]
+fn a_host_of_its_own_takes_requests_from_what_answered_for_any() {
+    let old = with(&[("GET /a", "open = true"), ("GET /b", "open = true")]);
+    let new = old.clone()
+        + "[api.own]\nhosts = [\"own.test\"]\n[api.own.route.\"GET /a\"]\nopen = true\nrespond = { status = 204 }\n";
+    assert_eq!(
+        told(&old, &new),
+        [
+            "GET /b: admitted -> 404 no_route from 0.0.0.0/0 ::/0",
+            "GET /a => GET /a of own: GET /a of own answers instead of GET /a",
+        ]
+    );
+}
+
+#[test]
+fn routes_and_listeners_that_come_and_go_are_named() {
+    let old = with(&[("GET /a", "open = true"), ("GET /pets/{id}", "open = true")]);
+    let new = "[listen.inside]\naddresses = [\"127.0.0.1:8080\", \"127.0.0.1:8081\"]\n".to_owned()
+        + &with(&[("GET /b", "from = [\"::1\"]"), ("GET /pets/{pet}", "open = true\nmax_body = \"1KiB\"")])[26..];
+    assert_eq!(
+        &told(&old, &new)[1..],
+        [
+            "GET /a: admitted -> 404 no_route from 0.0.0.0/0 ::/0",
+            "GET /b: 404 no_route -> admitted from ::1/128",
+            "nothing => GET /b: ",
+            "GET /a => nothing: ",
+            "GET /pets/{id} => GET /pets/{pet}: GET /pets/{pet} answers instead of GET /pets/{id}; max_body: 10485760 -> 1024",
+            "listener default => inside: addresses: 127.0.0.1:8080 -> 127.0.0.1:8080, 127.0.0.1:8081",
+        ]
+    );
+}
+
+#[test]
+fn what_a_route_does_otherwise_is_said_and_header_values_are_not() {
+    let to = |to: &str, rest: &str| with(&[("GET /a", &format!("open = true\nforward = {{ to = \"{to}\" }}\n{rest}"))]);
+    let one = to("http://10.0.0.1:80", "throttle = { rate = \"5/s\", burst = 5 }");
+    for (other, expected) in [
+        (
+            to("http://10.0.0.2:80", "throttle = { rate = \"5/s\", burst = 5 }"),
+            "forward: to http://10.0.0.1:80, over within 30s -> to http://10.0.0.2:80, over within 30s",
+        ),
+        (to("http://10.0.0.1:80", "parallel = 3"), "throttle: 5/s burst 5 -> none; parallel: none -> 3"),
+        (
+            to(
+                "http://10.0.0.1:80\", headers = { set = { x-secret = \"hunter2\" } }, path = \"/b",
+                "throttle = { rate = \"5/s\", burst = 5, by = \"client\" }",
+            ),
+            "its path changed; the headers that it sets changed; throttle: 5/s burst 5 -> 5/s burst 5 by client",
+        ),
+        (
+            with(&[("GET /a", "open = true\nthrottle = { rate = \"5/s\", burst = 5 }")]),
+            "what it does: forward to http://10.0.0.1:80, over within 30s -> respond with 204",
+        ),
+    ] {
+        assert_eq!(told(&one, &other), [format!("GET /a => GET /a: {expected}")], "{other}");
+    }
+}
+
+#[test]
+fn requests_are_found_for_what_others_cover_in_part() {
+    let text = with(&[
+        ("GET /{id}", "open = true"),
+        ("POST /x", "open = true"),
+        ("ANY /{rest+}", "open = true"),
+        ("$default", "open = true"),
+        ("GET /id", "open = true"),
+    ]);
+    let model = model(&text);
+    let judge = Judge::new(&model);
+    let difference = diff(&judge, &judge);
+    assert_eq!(difference.untold, []);
+}
+
+#[test]
+fn of_thousands_of_networks_the_one_that_is_missing_is_found() {
+    let list = |skip: u32| -> String {
+        let networks = (0..10_000_u32).filter(|count| *count != skip);
+        networks.map(|count| format!("\"{}\",", Ipv4Addr::from(0x0100_0000 + count * 1024))).collect()
+    };
+    let text = |skip| with(&[("GET /a", &format!("from = [{}]", list(skip)))]);
+    assert_eq!(told(&text(u32::MAX), &text(4)), ["GET /a: admitted -> 403 address_not_listed from 1.0.16.0/32"]);
+}
+
+/// A route's rules, with addresses of which many meet.
+fn entry() -> impl Strategy<Value = String> {
+    let network = (0_u8..4, 6_u8..=28, any::<bool>()).prop_map(|(bits, length, v6)| {
+        let network = if v6 { format!("{bits}00::/{length}") } else { format!("{bits}.0.0.0/{length}") };
+        network.parse::<IpNet>().unwrap().trunc()
+    });
+    let from = prop::collection::btree_set(network, 1..4);
+    prop_oneof![
+        1 => Just("open = true".to_owned()),
+        4 => (from, prop::option::of(1_u8..4)).prop_map(|(from, except)| {
+            let part = |deeper| from.first().map(|first| IpNet::new(first.addr(), first.prefix_len() + deeper).unwrap());
+            let except = except.and_then(part).map(|part| format!("except = [\"{part}\"]")).unwrap_or_default();
+            let from: Vec<String> = from.iter().map(|network| format!("\"{network}\"")).collect();
+            format!("from = [{}]\n{except}", from.join(","))
+        }),
+    ]
+}
+
+fn configuration() -> impl Strategy<Value = String> {
+    let keys = prop::sample::subsequence(vec!["GET /a", "GET,POST /b", "ANY /a", "ANY /{rest+}", "$default"], 1..=4);
+    let api = (keys, prop::collection::vec(entry(), 5), 0_usize..3);
+    prop::collection::vec(api, 1..3).prop_map(|apis| {
+        let mut text = "listen = \"127.0.0.1:8080\"\n".to_owned();
+        for (number, (keys, entries, hosts)) in apis.into_iter().enumerate() {
+            let hosts = ["", "hosts = [\"a.test\"]\n", "hosts = [\"*.a.test\", \"b.test\"]\n"][hosts];
+            text += &format!("[api.api{number}]\nbase = \"/{number}\"\n{hosts}");
+            for (key, entry) in keys.into_iter().zip(entries) {
+                text += &format!("[api.api{number}.route.\"{key}\"]\n{entry}\nrespond = {{ status = 204 }}\n");
+            }
+        }
+        text
+    })
+}
+
+proptest! {
+    #[test]
+    fn an_address_is_told_exactly_where_one_side_admits_and_the_other_does_not(
+        old in configuration(),
+        new in configuration(),
+        addresses in prop::collection::vec((0_u8..5, any::<[u8; 15]>(), any::<bool>()), 30),
+    ) {
+        let is_named = |pattern: &str| [&old, &new].iter().any(|text| text.contains(&format!("\"{pattern}\"")));
+        let hosts = [("a.test", "a.test"), ("b.test", "b.test"), ("x.a.test", "*.a.test"), ("other", "*")]
+            .map(|(host, pattern)| (host, if is_named(pattern) { pattern } else { "*" }));
+        let (old, new) = (model(&old), model(&new));
+        let judges = Sides { old: Judge::new(&old), new: Judge::new(&new) };
+        let difference = diff(&judges.old, &judges.new);
+        let addresses: Vec<IpAddr> = addresses.into_iter().map(|(first, rest, v6)| match v6 {
+            true => IpAddr::from(std::array::from_fn::<u8, 16, _>(|at| if at == 0 { first } else { rest[at - 1] & 1 })),
+            false => IpAddr::from([first, rest[0] & 1, 0, rest[1] & 1]),
+        }).collect();
+        for (host, pattern) in hosts {
+            for (method, path) in [("GET", "/0/a"), ("DELETE", "/0/a"), ("POST", "/1/b"), ("PUT", "/1/c"), ("GET", "/0/")] {
+                let method: Method = method.parse().unwrap();
+                for client in &addresses {
+                    let asked = Asked { listener: "default", client: *client, method: &method, host, path };
+                    let judged = judges.old.judge(&asked);
+                    let judged = Sides { old: judged, new: judges.new.judge(&asked) };
+                    let admitted = judged.map(|judged| judged.judgement.is_admitted());
+                    let is_told = difference.verdicts.iter().any(|change| {
+                        change.judgement.map(Judgement::is_admitted) == admitted
+                            && change.route == judged.map(|judged| judged.route)
+                            && change.requests.iter().any(|request| *request.host == *pattern)
+                            && change.networks.list().iter().any(|network| network.contains(client))
+                    });
+                    if !admitted.are_equal() {
+                        prop_assert!(is_told, "{host} {method} {path} from {client}: {judged:?}\n{difference:#?}");
+                    } else if judged.old.judgement == judged.new.judgement {
+                        prop_assert!(!is_told, "{host} {method} {path} from {client}: {judged:?}\n{difference:#?}");
+                    }
+                }
+            }
+        }
+    }
+}

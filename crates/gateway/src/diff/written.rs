@@ -1,0 +1,210 @@
+//! What two things that were written say differently, in words for people. Who may enter is not told here: that follows
+//! from verdicts.
+
+use gatepost_config::model::{
+    self, Action, AddressEntry, Addresses, Balance, Behind, Entry, Forward, Redirect, Replay, Respond, Rules, Scheme,
+    Signed, Template, TemplatePart, Throttle, ThrottleBy, Upstream,
+};
+
+use crate::explain::told::{forward_text, rate_text};
+use crate::judge::Written;
+
+/// What a route does otherwise: where requests go, and what they may take.
+pub(super) fn route(old: Written<'_>, new: Written<'_>) -> Vec<String> {
+    let mut changes = Changes::default();
+    if old.name() != new.name() {
+        changes.say(format!("{} answers instead of {}", new.name(), old.name()));
+    }
+    let (old_api, old, new_api, new) = (old.api, old.route, new.api, new.route);
+    entry(&old.entry, &new.entry, &mut changes);
+    action(&old.action, &new.action, &mut changes);
+    changes.shown("throttle", &throttles(&old.throttles), &throttles(&new.throttles));
+    changes.shown("throttle of the API", &throttles(&old_api.throttles), &throttles(&new_api.throttles));
+    changes.shown("parallel", &or_none(old.parallel), &or_none(new.parallel));
+    changes.shown("max_body", &old.max_body.to_string(), &new.max_body.to_string());
+    changes.plain("compat", &old_api.compat, &new_api.compat);
+    changes.0
+}
+
+/// What a listener is otherwise.
+pub(super) fn listener(old: &model::Listener, new: &model::Listener) -> Vec<String> {
+    let mut changes = Changes::default();
+    let addresses = |listener: &model::Listener| join(listener.addresses.iter().map(ToString::to_string));
+    changes.shown("addresses", &addresses(old), &addresses(new));
+    changes.shown("tls", &old.tls.to_string(), &new.tls.to_string());
+    let redirect = |listener: &model::Listener| or_none(listener.redirect.map(|status| status.as_u16()));
+    changes.shown("redirect", &redirect(old), &redirect(new));
+    changes.plain("private", &old.private, &new.private);
+    changes.plain("limits", &old.limits, &new.limits);
+    if !believe_alike(old.behind.as_ref(), new.behind.as_ref()) {
+        changes
+            .say("behind: who is believed about the client's address; networks here are those of clients".to_owned());
+    }
+    changes.0
+}
+
+/// What was found to differ.
+#[derive(Default)]
+struct Changes(Vec<String>);
+
+impl Changes {
+    fn say(&mut self, change: String) {
+        self.0.push(change);
+    }
+
+    /// From this to that.
+    fn shown(&mut self, key: &str, old: &str, new: &str) {
+        if old != new {
+            self.say(format!("{key}: {old} -> {new}"));
+        }
+    }
+
+    /// What is better not shown, or too much to show.
+    fn differs(&mut self, key: &str, differs: bool) {
+        if differs {
+            self.say(format!("{key} changed"));
+        }
+    }
+
+    fn plain<T: PartialEq>(&mut self, key: &str, old: &T, new: &T) {
+        self.differs(key, old != new);
+    }
+}
+
+fn entry(old: &Entry, new: &Entry, changes: &mut Changes) {
+    changes.shown("who may enter", &entry_text(old), &entry_text(new));
+    if let (Entry::Rules(old), Entry::Rules(new)) = (old, new) {
+        let policies = |rules: &Rules| join(rules.policies.iter().map(|policy| policy.file.display().to_string()));
+        changes.shown("policy", &policies(old), &policies(new));
+        if let (Some(old), Some(new)) = (&old.signed, &new.signed) {
+            signed(old, new, changes);
+        }
+    }
+}
+
+/// `from, signed`: what is asked.
+fn entry_text(entry: &Entry) -> String {
+    let Entry::Rules(Rules { from, policies, signed }) = entry else { return "open".to_owned() };
+    let asked = [("from", from.is_some()), ("policy", !policies.is_empty()), ("signed", signed.is_some())];
+    join(asked.into_iter().filter(|(_, asked)| *asked).map(|(key, _)| key.to_owned()))
+}
+
+fn signed(old: &Signed, new: &Signed, changes: &mut Changes) {
+    let scheme = |signed: &Signed| match &signed.scheme {
+        Scheme::Github => "github",
+        Scheme::Stripe => "stripe",
+        Scheme::Slack => "slack",
+        Scheme::StandardWebhooks => "standard-webhooks",
+        Scheme::HmacSha256 { .. } => "hmac-sha256",
+    };
+    let replay = |signed: &Signed| match signed.replay {
+        Replay::Allow => "allow",
+        Replay::Refuse => "refuse",
+    };
+    changes.shown("signed", scheme(old), scheme(new));
+    changes.differs("how it is signed", scheme(old) == scheme(new) && old.scheme != new.scheme);
+    changes.plain("its secrets", &old.secrets, &new.secrets);
+    changes.shown("tolerance", &format!("{:?}", old.tolerance), &format!("{:?}", new.tolerance));
+    changes.shown("replay", replay(old), replay(new));
+}
+
+fn action(old: &Action, new: &Action, changes: &mut Changes) {
+    match (old, new) {
+        (Action::Forward(old), Action::Forward(new)) => forward(old, new, changes),
+        (Action::Respond(old), Action::Respond(new)) => respond(old, new, changes),
+        (Action::Redirect(old), Action::Redirect(new)) => changes.shown("redirect", &redirect(old), &redirect(new)),
+        (Action::Forward(_) | Action::Respond(_) | Action::Redirect(_), _) => {
+            changes.shown("what it does", &action_text(old), &action_text(new));
+        }
+    }
+}
+
+fn action_text(action: &Action) -> String {
+    match action {
+        Action::Forward(to) => format!("forward {}", forward_text(to)),
+        Action::Respond(with) => format!("respond with {}", with.status.as_u16()),
+        Action::Redirect(to) => format!("redirect {}", redirect(to)),
+    }
+}
+
+fn forward(old: &Forward, new: &Forward, changes: &mut Changes) {
+    changes.shown("forward", &forward_text(old), &forward_text(new));
+    changes.plain("its path", &old.path, &new.path);
+    changes.plain("its host", &old.host, &new.host);
+    // Their values may be secrets.
+    changes.plain("the headers that it sets", &old.set_headers, &new.set_headers);
+    changes.plain("the headers that it removes", &old.remove_headers, &new.remove_headers);
+    changes.shown("retries", &old.retries.to_string(), &new.retries.to_string());
+    let (old, new) = (&old.upstream, &new.upstream);
+    changes.shown("balance", balance(old), balance(new));
+    changes.plain("networks of the upstream", &old.networks, &new.networks);
+    changes.plain("http of the upstream", &old.http, &new.http);
+    changes.plain("ca of the upstream", &old.ca, &new.ca);
+    changes.plain("health of the upstream", &old.health, &new.health);
+    changes.plain("eject of the upstream", &old.eject, &new.eject);
+}
+
+fn balance(upstream: &Upstream) -> &'static str {
+    match upstream.balance {
+        Balance::RoundRobin => "round-robin",
+        Balance::LeastRequests => "least-requests",
+        Balance::ClientHash => "client-hash",
+    }
+}
+
+fn respond(old: &Respond, new: &Respond, changes: &mut Changes) {
+    changes.shown("respond", old.status.as_str(), new.status.as_str());
+    changes.plain("its body", &old.body, &new.body);
+    changes.plain("its headers", &old.headers, &new.headers);
+}
+
+fn redirect(redirect: &Redirect) -> String {
+    let Template(parts) = &redirect.to;
+    let text = |part: &TemplatePart| match part {
+        TemplatePart::Text(text) => text.to_string(),
+        TemplatePart::Parameter(index) => format!("{{{}}}", index + 1),
+    };
+    let to: String = parts.iter().map(text).collect();
+    format!("to {to} with {}", redirect.status.as_u16())
+}
+
+fn throttles(throttles: &[Throttle]) -> String {
+    join(throttles.iter().map(|throttle| {
+        let each = if throttle.by == ThrottleBy::Client { " by client" } else { "" };
+        format!("{} burst {}{each}", rate_text(throttle.rate), throttle.burst)
+    }))
+}
+
+/// Whether both take the same senders at their word, in the same way.
+fn believe_alike(old: Option<&Behind>, new: Option<&Behind>) -> bool {
+    match (old, new) {
+        (Some(old), Some(new)) => {
+            let how = |behind: &Behind| (behind.forwarded, behind.proxy_protocol);
+            how(old) == how(new) && addresses(&old.senders) == addresses(&new.senders)
+        }
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+/// As few networks as can be, in order; and the names of what is fetched.
+fn addresses(entries: &[AddressEntry]) -> (Vec<ipnet::IpNet>, Vec<&str>) {
+    let (mut networks, mut names) = (Vec::new(), Vec::new());
+    for entry in entries {
+        match &entry.addresses {
+            Addresses::Network(network) => networks.push(*network),
+            Addresses::Set(set) if set.source.fixed().is_empty() => names.push(&*set.name),
+            Addresses::Set(set) => networks.extend(set.source.fixed()),
+        }
+    }
+    (ipnet::IpNet::aggregate(&networks), names)
+}
+
+fn or_none(value: Option<impl ToString>) -> String {
+    value.map_or("none".to_owned(), |value| value.to_string())
+}
+
+fn join(texts: impl Iterator<Item = String>) -> String {
+    let joined = texts.collect::<Vec<_>>().join(", ");
+    if joined.is_empty() { "none".to_owned() } else { joined }
+}
