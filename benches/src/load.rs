@@ -43,6 +43,12 @@ impl fmt::Display for Verdict {
     }
 }
 
+/// A body that is sent with every request, and a header that goes with it. Neither has a quote or a backslash in it.
+pub(crate) struct Post {
+    pub(crate) header: (String, String),
+    pub(crate) body: String,
+}
+
 /// What is asked for: one path, or several in turn.
 pub(crate) struct Load {
     paths: Vec<String>,
@@ -76,6 +82,15 @@ impl Load {
         }
         directory.write("load.lua", &script)?;
         Ok(Self { paths, directory })
+    }
+
+    /// A load of HTTP/1.1 that sends the same body to one path again and again.
+    pub(crate) fn posting(path: &str, post: &Post) -> Outcome<Self> {
+        let directory = Scratch::new()?;
+        let Post { header: (name, value), body } = post;
+        let post = format!("wrk.method = \"POST\"\nwrk.headers[\"{name}\"] = \"{value}\"\nwrk.body = \"{body}\"\n");
+        directory.write("load.lua", &format!("{TOTALS}\n{post}"))?;
+        Ok(Self { paths: vec![path.to_owned()], directory })
     }
 
     /// One of the paths, to try before a run.

@@ -76,6 +76,7 @@ impl Measure {
             Self::Handshakes => measures::handshakes::run(options),
             Self::Routes => measures::routes::run(options),
             Self::Networks => measures::networks::run(options),
+            Self::Entry => measures::entry::run(options),
             Self::Idle => measures::idle::run(options),
             Self::Reload => measures::reload::run(options),
         }

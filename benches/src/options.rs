@@ -17,6 +17,7 @@ Measures (all of them when none is named):
   handshakes     TLS handshakes a second of CPU time, full and resumed, of each gateway
   routes         CPU a request with 10, 1,000 and 100,000 routes
   networks       CPU a request with 10, 1,000 and 100,000 networks on the allow list
+  entry          CPU a request of 1 kB with a policy of 1,000 networks, a signature, both, or neither
   idle           memory of an idle connection in each gateway, each protocol
   reload         time to start, and to change a configuration of 10,000 routes
 

@@ -8,6 +8,7 @@ use rustls::{ClientConnection, StreamOwned};
 use super::{LIMIT, LONGEST_BODY, Reply, authority, tls};
 use crate::Outcome;
 use crate::front::{Front, Http};
+use crate::load::Post;
 
 /// A connection that carries one request after another.
 pub(crate) struct Connection {
@@ -39,6 +40,16 @@ impl Connection {
 
     pub(super) fn get(&mut self, path: &str) -> Outcome<Reply> {
         let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", self.authority);
+        self.ask(&request)
+    }
+
+    pub(super) fn post(&mut self, path: &str, post: &Post) -> Outcome<Reply> {
+        let Post { header: (name, value), body } = post;
+        let head = format!("POST {path} HTTP/1.1\r\nhost: {}\r\n{name}: {value}\r\n", self.authority);
+        self.ask(&format!("{head}content-length: {}\r\n\r\n{body}", body.len()))
+    }
+
+    fn ask(&mut self, request: &str) -> Outcome<Reply> {
         self.stream.get_mut().write_all(request.as_bytes())?;
         let first = self.line()?;
         let status = first.split(' ').nth(1).and_then(|status| status.parse().ok());

@@ -14,6 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::Outcome;
 use crate::certificate::HOST;
 use crate::front::{Front, Http};
+use crate::load::Post;
 
 /// How long a connection, a write or a read may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -45,6 +46,16 @@ impl Connection {
         match self {
             Self::One(connection) => connection.get(path),
             Self::Two(connection) => connection.get(path),
+        }
+    }
+}
+
+impl Connection {
+    /// Sends a body to `path` and reads the whole answer. Only in HTTP/1.1: no measure needs more.
+    pub(crate) fn post(&mut self, path: &str, post: &Post) -> Outcome<Reply> {
+        match self {
+            Self::One(connection) => connection.post(path, post),
+            Self::Two(_) => Err("bodies are sent in HTTP/1.1 only".into()),
         }
     }
 }

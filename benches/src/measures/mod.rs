@@ -1,5 +1,6 @@
 //! The measures, one a file, and the run under load that three of them share.
 
+pub(crate) mod entry;
 pub(crate) mod handshakes;
 pub(crate) mod idle;
 pub(crate) mod networks;
@@ -27,17 +28,18 @@ pub(crate) enum Measure {
     Handshakes,
     Routes,
     Networks,
+    Entry,
     Idle,
     Reload,
 }
 
 impl Measure {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::SideBySide, Self::Handshakes, Self::Routes, Self::Networks, Self::Idle, Self::Reload];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::SideBySide, Self::Handshakes, Self::Routes, Self::Networks, Self::Entry, Self::Idle, Self::Reload];
 
     /// Whether there is nothing to measure without Gatepost.
     pub(crate) fn needs_gatepost(self) -> bool {
-        matches!(self, Self::Routes | Self::Networks | Self::Reload)
+        matches!(self, Self::Routes | Self::Networks | Self::Entry | Self::Reload)
     }
 }
 
@@ -48,6 +50,7 @@ impl fmt::Display for Measure {
             Self::Handshakes => "handshakes",
             Self::Routes => "routes",
             Self::Networks => "networks",
+            Self::Entry => "entry",
             Self::Idle => "idle",
             Self::Reload => "reload",
         })
