@@ -355,6 +355,11 @@ impl Compiler<'_> {
     fn entry(&mut self, entry: &model::Entry, api: &Arc<str>, route: &Arc<str>) -> Entry {
         match entry {
             model::Entry::Open => Entry::Open,
+            // Rules that ask for nothing let nobody in. No configuration has them.
+            model::Entry::Rules(model::Rules { from: None, policies, signed: None }) if policies.is_empty() => {
+                let nobody = model::AddressRule { from: Vec::new(), except: Vec::new() };
+                Entry::Rules(Rules { from: Some(self.from(&nobody)), policies: Box::default(), signed: None })
+            }
             model::Entry::Rules(rules) => Entry::Rules(Rules {
                 from: rules.from.as_ref().map(|rule| self.from(rule)),
                 policies: rules.policies.iter().map(Arc::clone).collect(),

@@ -122,6 +122,14 @@ impl Pattern {
         matches(&self.tokens, &values, text, case)
     }
 
+    /// Whether the request has a value for every variable, or there is a default.
+    pub(crate) fn is_resolved(&self, context: &impl Context) -> bool {
+        self.tokens.iter().all(|token| match token {
+            Token::Variable { key, default, .. } => default.is_some() || single(context.value(key)).is_some(),
+            Token::Literal(_) | Token::AnyRun | Token::AnyOne => true,
+        })
+    }
+
     /// The same for a pattern without variables.
     pub(crate) fn matches_plain(&self, text: &str, case: Case) -> bool {
         self.variables == 0 && matches(&self.tokens, &[], &[text], case)

@@ -65,6 +65,8 @@
 //! - IPv4-mapped IPv6 is IPv4, in policies and in requests.
 //! - `NotPrincipal` is read to the caller's disadvantage: to be spared by a Deny, all that the caller is must be listed;
 //!   to be left out by an Allow, any of it.
+//! - `NotResource` with a variable that the request has no value for is read to the caller's disadvantage, too: an Allow
+//!   allows nothing, a Deny denies.
 //! - Lists and maps without entries are refused, but `"Condition": {}`.
 
 #![forbid(unsafe_code)]

@@ -63,6 +63,14 @@ impl ResourcePattern {
         }
     }
 
+    /// Whether the request has a value for every variable, or there is a default.
+    pub(crate) fn is_resolved(&self, context: &impl Context) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Like(pattern) => pattern.rest.is_resolved(context),
+        }
+    }
+
     /// Whether it is something of an API at all, and of this one if it is known.
     pub(crate) fn may_be_of(&self, api: Option<&ApiArn>) -> bool {
         let Self::Like(pattern) = self else { return true };

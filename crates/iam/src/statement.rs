@@ -101,7 +101,15 @@ impl Statement {
         })
     }
 
+    /// What `NotResource` leaves out is not known where a variable has no value: then it allows nothing.
     pub(crate) fn admits_resource(&self, request: &Request<'_, impl Context>) -> bool {
+        let is_known = |pattern: &ResourcePattern| pattern.is_resolved(request.context);
+        if self.resource.negated
+            && self.effect == Effect::Allow
+            && !self.resource.entries.iter().all(|(pattern, _)| is_known(pattern))
+        {
+            return false;
+        }
         self.resource.admits(|pattern| pattern.matches(&request.resource, request.context))
     }
 }

@@ -97,7 +97,7 @@ async fn a_policy_that_says_something_else_than_it_seems_to_is_told_of_and_used(
     assert_eq!(code, 0, "{stderr}");
     assert!(stdout.contains("is fine"), "{stdout}");
     assert!(stderr.contains("WARN policies/route.json:2:"), "{stderr}");
-    assert!(stderr.contains("statement 0 allows nothing"), "{stderr}");
+    assert!(stderr.contains("statement 0 has a resource with the method `ANY`"), "{stderr}");
 }
 
 #[tokio::test]

@@ -436,10 +436,21 @@ pub(crate) fn forward_text(forward: &model::Forward) -> String {
 /// `office (192.0.2.0/24), 198.51.100.7`.
 fn names(rules: &[Rule]) -> String {
     let name = |rule: &Rule| match &rule.network {
-        Some(network) => format!("{} ({})", rule.name, network_text(*network)),
+        Some(network) => match rule.age {
+            Some(age) => format!("{} ({}, {} old)", rule.name, network_text(*network), age_text(age)),
+            None => format!("{} ({})", rule.name, network_text(*network)),
+        },
         None => rule.name.clone(),
     };
     rules.iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
+/// `3h`: in the greatest unit of which there is one.
+fn age_text(age: Duration) -> String {
+    let seconds = age.as_secs();
+    let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
+    let unit = units.into_iter().find(|(length, _)| seconds >= *length);
+    unit.map_or_else(|| format!("{seconds}s"), |(length, unit)| format!("{}{unit}", seconds / length))
 }
 
 /// An address alone is written without its length.

@@ -129,3 +129,28 @@ fn each_kind_of_principal_has_its_names() {
         }
     }
 }
+
+#[test]
+fn what_cannot_be_left_out_by_name_is_not_allowed_and_is_denied() {
+    let request = |principal: &str, effect: &str, version: &str| {
+        let statement = json!({
+            "Effect": effect, "Principal": "*", "Action": "*",
+            "NotResource": "arn:aws:execute-api:*:*:*/GET/${aws:username}",
+        });
+        let everything = json!({ "Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*" });
+        let statements = if effect == "Deny" { json!([statement, everything]) } else { json!([statement]) };
+        let line = json!({ "policy": { "Version": version, "Statement": statements }, "principal": principal });
+        simulate(&line.to_string()).unwrap().to_json()
+    };
+    // Principal, effect, version, decision.
+    for (principal, effect, version, decision) in [
+        ("*", "Allow", "2012-10-17", "ImplicitlyDenied"),
+        ("*", "Deny", "2012-10-17", "ExplicitlyDenied"),
+        ("*", "Allow", "2008-10-17", "Allowed"),
+        ("arn:aws:iam::123456789012:user/bob", "Allow", "2012-10-17", "Allowed"),
+        ("arn:aws:iam::123456789012:user/pets", "Allow", "2012-10-17", "ImplicitlyDenied"),
+    ] {
+        let outcome = request(principal, effect, version);
+        assert!(outcome.contains(&format!("\"{decision}\"")), "{principal} {effect} {version}: {outcome}");
+    }
+}
