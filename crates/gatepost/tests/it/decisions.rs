@@ -260,23 +260,120 @@ async fn get_until_host(api: &mut Raw, host: SocketAddr, path: &str, wanted: imp
     panic!("still {last}");
 }
 
+const RULES: &str = r#"
+[route."GET /listed"]
+from    = ["office"]
+except  = ["192.0.2.66"]
+respond = {}
+
+[route."GET /denied"]
+policy  = "file:policy.json"
+respond = {}
+
+[route."GET /silent"]
+policy  = "file:policy.json"
+respond = {}
+
+[route."POST /hook"]
+from     = ["office"]
+signed   = { github = "file:secret", replay = "refuse" }
+max_body = "20B"
+respond  = {}
+"#;
+
+const POLICY: &str = r#"{
+  "Version": "2012-10-17",
+  "Statement": [
+    { "Sid": "Never", "Effect": "Deny", "Principal": "*", "Action": "*", "Resource": "execute-api:/*/GET/denied" },
+    { "Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "execute-api:/*/GET/denied" }
+  ]
+}
+"#;
+
+/// What GitHub's documentation signs as an example, with the secret there.
+const SIGNED: &str = "x-hub-signature-256: sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17\n\
+                      content-length: 13\n\nHello, World!";
+
+fn with_rules() -> Home {
+    let home = Home::new(&configuration(RULES));
+    home.write("policy.json", POLICY);
+    home.write("secret", "It's a Secret to Everybody");
+    home
+}
+
+/// Asks through the sender that is believed about the client.
+async fn ask_for(running: &Running, client: &str, head: &str, rest: &str) -> Response {
+    let mut connection = Raw::connect_from([127, 0, 0, 9].into(), running.address).await;
+    let rest = if rest.is_empty() { "\n" } else { rest };
+    connection.ask(&format!("{head} HTTP/1.1\nhost: a\nx-forwarded-for: {client}\n{rest}")).await
+}
+
 #[tokio::test]
 async fn every_403_looks_the_same() {
-    let home = Home::new(&configuration(ROUTES));
+    let home = with_rules();
     let running = Running::start(&home).await;
     let mut seen = Vec::new();
-    for told in ["203.0.113.9", "192.0.2.66", "2001:db8::1"] {
-        let mut client = Raw::connect_from([127, 0, 0, 9].into(), running.address).await;
-        let response = client.ask(&format!("GET /in HTTP/1.1\nhost: a\nx-forwarded-for: {told}\n\n")).await;
-        assert_eq!(response.status, 403);
+    let mut reasons = Vec::new();
+    for (client, head, rest) in [
+        ("203.0.113.9", "GET /listed", ""),
+        ("192.0.2.66", "GET /listed", ""),
+        ("2001:db8::1", "GET /listed", ""),
+        ("192.0.2.1", "GET /denied", ""),
+        ("192.0.2.1", "GET /silent", ""),
+        ("203.0.113.9", "POST /hook", ""),
+        ("203.0.113.9", "POST /hook", SIGNED),
+    ] {
+        let response = ask_for(&running, client, head, rest).await;
+        assert_eq!(response.status, 403, "{head} {}", response.head);
         let own = ["x-gatepost-decision", "date"];
         let fields: Vec<_> = response.headers.iter().filter(|(name, _)| !own.contains(&&**name)).cloned().collect();
         let ids: Vec<_> = response.headers.iter().filter(|(name, _)| name == "x-gatepost-decision").collect();
         assert!(ids.len() == 1 && ids[0].1.len() == 16, "{ids:?}");
         seen.push((fields, response.text()));
+        reasons.push(running.decision(&response).await["reason"].as_str().unwrap().to_owned());
     }
     assert!(seen.iter().all(|one| *one == seen[0]), "{seen:#?}");
     assert_eq!(seen[0].1, r#"{"message":"Forbidden"}"#);
+    let not_listed = "address_not_listed";
+    let policy = "policy_denied";
+    assert_eq!(reasons, [not_listed, not_listed, not_listed, policy, policy, not_listed, "signed_but_not_listed"]);
+}
+
+#[tokio::test]
+async fn policies_and_signatures_explain_themselves_on_record() {
+    let home = with_rules();
+    let running = Running::start(&home).await;
+    let wrong = SIGNED.replace("sha256=7", "sha256=8");
+    let chunked = "x-hub-signature-256: sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17\n\
+                   transfer-encoding: chunked\n\n16\nHello, World!Hello, Wo\n0\n\n";
+    assert_eq!(ask_for(&running, "192.0.2.1", "POST /hook", SIGNED).await.status, 200);
+    // Head, the rest of it, status, reason, the step that refuses, a piece of what it says.
+    for (head, rest, status, reason, step, text) in [
+        ("GET /denied", "", 403, "policy_denied", "policy", "policy.json: statement \"Never\" denies it"),
+        (
+            "GET /silent",
+            "",
+            403,
+            "policy_denied",
+            "policy",
+            "policy.json: no statement allows it; nearest is statement",
+        ),
+        ("POST /hook", "", 401, "signature_missing", "signed", "github (x-hub-signature-256), with file:secret: "),
+        ("POST /hook", &wrong, 401, "signature_bad", "signed", "the body: "),
+        ("POST /hook", SIGNED, 401, "replayed", "signed", "the body: "),
+        ("POST /hook", chunked, 413, "body_too_large", "signed", "the body: "),
+    ] {
+        let response = ask_for(&running, "192.0.2.1", head, rest).await;
+        assert_eq!(response.status, status, "{head} {rest}");
+        let decision = running.decision(&response).await;
+        assert_eq!((&decision["verdict"], &decision["reason"]), (&"refused".into(), &reason.into()), "{decision}");
+        let steps = decision["steps"].as_array().unwrap();
+        let refusing: Vec<_> = steps.iter().filter(|step| step["verdict"] == "refuse").collect();
+        assert_eq!(refusing.len(), 1, "{decision:#}");
+        assert_eq!(refusing[0]["step"], step, "{decision:#}");
+        assert!(refusing[0]["text"].as_str().unwrap().starts_with(text), "{decision:#}");
+        assert!(!decision.to_string().contains("Secret to Everybody"), "{decision}");
+    }
 }
 
 #[tokio::test]
