@@ -105,7 +105,7 @@ const ROOM: usize = 64;
 const LIFE: Duration = Duration::from_secs(60);
 
 /// How long a head may take; the admin listener has no other way to wait for a client.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Readiness {
     /// From now on the answer is no.

@@ -1,14 +1,16 @@
-//! The access log: a bounded queue from the data plane to one thread that serialises and writes; and puts on record what
-//! was refused.
+//! The access log: a bounded queue from the data plane to one thread that serialises, and puts on record what was refused;
+//! and another one that writes.
 //!
-//! A worker never waits for the log: a record that finds the queue full is dropped and counted. The writer is woken
-//! once, not per record, and takes all that came since.
+//! A worker never waits for the log: a record that finds the queue full is dropped and counted. The thread behind the queue
+//! is woken once, not per record, and takes all that came since. It never waits either: whoever reads the log may have
+//! stopped reading, and what is refused goes on record all the same. Lines that find too many waiting are dropped and
+//! counted.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -29,19 +31,32 @@ const GATHER: Duration = Duration::from_millis(2);
 /// How long the end waits for what is queued to be written.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Bytes written at once, at most.
-const BATCH: usize = 256 * 1024;
+/// Records taken at once, at most.
+const BATCH: usize = 1024;
+
+/// Bytes of lines that may wait to be written.
+const BACKLOG: usize = 32 * 1024 * 1024;
+
+/// How long what could not be handed over waits for the next try.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// The data plane's end of the log.
 #[derive(Debug, Clone)]
 pub(crate) struct LogSender(Arc<Shared>);
 
-/// The writer's thread. Dropping it writes what is queued and ends it.
+/// The threads of the log. Dropping it writes what is queued and ends them.
 #[derive(Debug)]
 pub(crate) struct LogWriter {
     shared: Arc<Shared>,
-    /// Disconnected when the thread has ended.
+    /// Disconnected when the last line was written.
     ended: Receiver<()>,
+}
+
+/// Lines on their way to the sink, and how many.
+#[derive(Debug, Default)]
+struct Lines {
+    bytes: Vec<u8>,
+    count: u64,
 }
 
 #[derive(Debug)]
@@ -49,12 +64,13 @@ struct Shared {
     queue: ArrayQueue<Box<Record>>,
     stats: Arc<Stats>,
     decisions: Arc<Decisions>,
-    writer: std::sync::OnceLock<Thread>,
+    /// The thread behind the queue.
+    gatherer: std::sync::OnceLock<Thread>,
     asleep: AtomicBool,
     closing: AtomicBool,
     /// Whether lines go nowhere, so that records need not be queued.
     off: AtomicBool,
-    /// What to write to from now on; taken by the writer.
+    /// What to write to from now on; taken by whoever writes.
     sink: std::sync::Mutex<Option<Sink>>,
 }
 
@@ -112,21 +128,27 @@ impl LogWriter {
             queue: ArrayQueue::new(QUEUE),
             stats,
             decisions,
-            writer: std::sync::OnceLock::new(),
+            gatherer: std::sync::OnceLock::new(),
             asleep: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             off: AtomicBool::new(matches!(sink, Sink::Off)),
             sink: std::sync::Mutex::new(Some(sink)),
         });
         let (running, ended) = sync_channel::<()>(0);
-        let thread = {
+        let (gathered, lines) = sync_channel::<Lines>(1);
+        let spawn = |name: &str, work: Box<dyn FnOnce(&Shared) + Send>| {
             let shared = Arc::clone(&shared);
-            thread::Builder::new().name("access-log".to_owned()).spawn(move || {
-                shared.run();
-                drop(running);
-            })?
+            thread::Builder::new().name(name.to_owned()).spawn(move || work(&shared))
         };
-        let _ = shared.writer.set(thread.thread().clone());
+        spawn(
+            "access-log",
+            Box::new(move |shared| {
+                shared.write_all(&lines);
+                drop(running);
+            }),
+        )?;
+        let gatherer = spawn("records", Box::new(move |shared| shared.gather_all(&gathered)))?;
+        let _ = shared.gatherer.set(gatherer.thread().clone());
         Ok(Self { shared, ended })
     }
 
@@ -143,7 +165,7 @@ impl LogWriter {
     /// Writes to `sink` from the next batch on.
     pub(crate) fn switch(&self, sink: Sink) {
         self.shared.off.store(matches!(sink, Sink::Off), Ordering::Relaxed);
-        *self.shared.sink.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(sink);
+        *self.shared.sink.lock().unwrap_or_else(PoisonError::into_inner) = Some(sink);
         self.shared.wake();
     }
 }
@@ -159,56 +181,71 @@ impl Drop for LogWriter {
 
 impl Shared {
     fn wake(&self) {
-        if let Some(writer) = self.writer.get() {
-            writer.unpark();
+        if let Some(gatherer) = self.gatherer.get() {
+            gatherer.unpark();
         }
     }
 
-    fn run(&self) {
-        let mut sink = Sink::Off;
-        let mut writer = LineWriter::default();
-        let mut lines = Vec::with_capacity(BATCH);
-        let mut failing = false;
+    /// Takes what is queued, again and again, and hands its lines over to be written.
+    fn gather_all(&self, writer: &SyncSender<Lines>) {
+        let mut line_writer = LineWriter::default();
+        let mut lines = Lines::default();
         loop {
             // Read before the queue: what was queued before the end was asked for is written.
             let closing = self.closing.load(Ordering::Acquire);
-            if let Some(next) = self.sink.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() {
-                sink = next;
+            let gathered = self.gather(&mut line_writer, &mut lines);
+            let is_new_sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+            if lines.count > 0 || is_new_sink {
+                lines = match writer.try_send(lines) {
+                    Ok(()) => Lines::default(),
+                    Err(TrySendError::Full(lines) | TrySendError::Disconnected(lines)) => lines,
+                };
             }
-            let gathered = self.gather(!matches!(sink, Sink::Off), &mut writer, &mut lines);
-            if gathered == 0 {
-                if closing {
-                    return;
-                }
-                self.sleep();
-                continue;
-            }
-            let written = sink.write(&lines);
-            if written.is_err() {
-                self.stats.log_dropped.fetch_add(gathered, Ordering::Relaxed);
-            }
-            failing = report(written, failing);
-            lines.clear();
-            if !closing && self.queue.len() < QUEUE / 4 {
-                thread::park_timeout(GATHER);
+            match (gathered, lines.count) {
+                (0, 0) if closing => return,
+                (0, 0) => self.sleep(),
+                // The process ends all the same, see `LAST_WORDS`.
+                (0, _) if closing => return drop(writer.send(lines)),
+                (0, _) => thread::park_timeout(AGAIN),
+                _ if !closing && self.queue.len() < QUEUE / 4 => thread::park_timeout(GATHER),
+                _ => {}
             }
         }
     }
 
-    /// Serialises what is queued, and puts refusals on record; how many records that were.
-    fn gather(&self, is_written: bool, writer: &mut LineWriter, lines: &mut Vec<u8>) -> u64 {
+    /// Serialises some of what is queued, and puts refusals on record; how many records that were.
+    fn gather(&self, writer: &mut LineWriter, lines: &mut Lines) -> usize {
+        let is_written = !self.off.load(Ordering::Relaxed);
         let mut gathered = 0;
-        while lines.len() < BATCH
-            && gathered < QUEUE as u64
+        while gathered < BATCH
             && let Some(record) = self.queue.pop()
         {
-            if is_written {
-                writer.write(&record, lines);
+            if is_written && lines.bytes.len() < BACKLOG {
+                writer.write(&record, &mut lines.bytes);
+                lines.count += 1;
+            } else if is_written {
+                self.stats.log_dropped.fetch_add(1, Ordering::Relaxed);
             }
             self.decisions.keep(record);
             gathered += 1;
         }
         gathered
+    }
+
+    /// Writes what comes, as long as somebody gathers.
+    fn write_all(&self, gathered: &Receiver<Lines>) {
+        let mut sink = Sink::Off;
+        let mut failing = false;
+        while let Ok(Lines { bytes, count }) = gathered.recv() {
+            if let Some(next) = self.sink.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                sink = next;
+            }
+            let written = sink.write(&bytes);
+            if written.is_err() {
+                self.stats.log_dropped.fetch_add(count, Ordering::Relaxed);
+            }
+            failing = report(written, failing);
+        }
     }
 
     /// Sleeps until a record, a new sink or the end comes.

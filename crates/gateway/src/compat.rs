@@ -53,9 +53,14 @@ impl Imitation {
         response
     }
 
-    /// What an answer says besides the names of its request.
-    pub(crate) fn without_names(&self, response: &Response<Bytes>) -> Response<Bytes> {
+    /// What goes on record of an answer: neither the names of its request, nor the credentials that it repeats.
+    pub(crate) fn for_the_record(&self, response: &Response<Bytes>) -> Response<Bytes> {
         let mut response = response.clone();
+        if response.headers().get(ERROR_TYPE).is_some_and(|kind| kind == rest::INCOMPLETE_SIGNATURE) {
+            *response.body_mut() = Bytes::from_static(
+                br#"{"message":"(what is wrong with the Authorization header, which is not kept)"}"#,
+            );
+        }
         response.headers_mut().remove(REQUEST_ID);
         response.headers_mut().remove(GATEWAY_ID);
         response

@@ -323,7 +323,7 @@ impl Kept {
             admitted: record.admitted,
             notes: record.notes,
             reason,
-            rejection: record.rejection,
+            rejection: record.rejection.map(without_document),
             detail: record.detail.map(String::into_boxed_str),
             status: record.status,
             answer: record.answer,
@@ -386,6 +386,14 @@ impl Kept {
             upstream: self.upstream.as_deref().map(str::to_owned),
             explanation,
         }
+    }
+}
+
+/// A document is part of a configuration, and would keep it from being let go.
+fn without_document(rejection: Rejection) -> Rejection {
+    match rejection {
+        Rejection::PolicyDenied(denial) => Rejection::PolicyDenied(denial.told()),
+        other => other,
     }
 }
 

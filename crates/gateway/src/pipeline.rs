@@ -287,7 +287,7 @@ fn finish(
             let (mut response, told) = match imitation {
                 Some(mut imitation) => {
                     let response = imitation.refuse(&rejection, spare);
-                    let told = Box::new(imitation.without_names(&response));
+                    let told = Box::new(imitation.for_the_record(&response));
                     (response, Some(told))
                 }
                 None => (rejection.answer(spare), None),

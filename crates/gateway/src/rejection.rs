@@ -76,16 +76,44 @@ pub(crate) enum Rejection {
 
 /// Which policy a request was denied by.
 #[derive(Debug)]
-pub(crate) struct Denial {
-    pub(crate) document: Arc<PolicyDocument>,
-    /// The statement that denies it, counted from zero; absent: none allows it.
-    pub(crate) statement: Option<usize>,
+pub(crate) enum Denial {
+    /// This one.
+    By {
+        document: Arc<PolicyDocument>,
+        /// The statement that denies it, counted from zero; absent: none allows it.
+        statement: Option<usize>,
+    },
+    /// One that is only told of: whoever keeps this does not keep the document.
+    Told {
+        /// Which, and what it says.
+        text: Box<str>,
+        /// Whether a statement denies it.
+        is_explicit: bool,
+    },
+}
+
+impl Denial {
+    /// Whether a statement denies it; else none allows it.
+    pub(crate) fn is_explicit(&self) -> bool {
+        match self {
+            Self::By { statement, .. } => statement.is_some(),
+            Self::Told { is_explicit, .. } => *is_explicit,
+        }
+    }
+
+    /// The same without the document.
+    pub(crate) fn told(&self) -> Self {
+        Self::Told { text: self.to_string().into(), is_explicit: self.is_explicit() }
+    }
 }
 
 impl fmt::Display for Denial {
     /// `policies/hooks.json: statement "OnlyGithub" denies it`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { document, statement } = self;
+        let (document, statement) = match self {
+            Self::By { document, statement } => (document, statement),
+            Self::Told { text, .. } => return out.write_str(text),
+        };
         write!(out, "{}: ", document.file.display())?;
         match statement.map(|index| (index, document.policy.statements().get(index))) {
             Some((_, Some(statement))) => write!(out, "statement {} denies it", statement.name()),

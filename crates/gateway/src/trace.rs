@@ -99,6 +99,8 @@ pub(crate) enum Note {
     Except { listed: Option<bool> },
     /// Nobody knows whether the last sender is believed, for the lack of this set.
     SenderUnknown { set: Arc<str> },
+    /// Its ARN is longer than the imitated API authorizes.
+    ArnTooLong,
     /// What a policy says, the one with this index among those that apply.
     Policy { index: u32, said: Said },
     /// What comes nearest to allowing what the last policy does not.

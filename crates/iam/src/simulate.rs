@@ -39,8 +39,8 @@ pub const ACTION: &str = "execute-api:Invoke";
 /// What a simulated request came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SimulationOutcome {
-    /// The line's `id`, as JSON.
-    pub id: serde_json::Value,
+    /// The line's `id`: JSON, just as it was written.
+    pub id: Box<str>,
     /// What was decided.
     pub decision: SimulatedDecision,
     /// The statement that decided; absent if none did.
@@ -64,8 +64,8 @@ pub enum SimulatedDecision {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{reason}")]
 pub struct SimulationError {
-    /// The line's `id`, as JSON; `null` if it has none or is no JSON.
-    pub id: serde_json::Value,
+    /// The line's `id`: JSON, just as it was written; `null` if it has none or is no JSON.
+    pub id: Box<str>,
     /// Why.
     pub reason: BadLine,
 }
@@ -176,7 +176,7 @@ impl SimulationOutcome {
             Some(StatementName::Index(index)) => json!(index),
             None => json!(null),
         };
-        json!({ "id": self.id, "decision": self.decision.name(), "statement": statement }).to_string()
+        format!(r#"{{"id":{},"decision":"{}","statement":{statement}}}"#, self.id, self.decision.name())
     }
 }
 
@@ -184,6 +184,6 @@ impl SimulationError {
     /// `{"id", "error"}` on one line.
     #[must_use]
     pub fn to_json(&self) -> String {
-        json!({ "id": self.id, "error": self.to_string() }).to_string()
+        format!(r#"{{"id":{},"error":{}}}"#, self.id, json!(self.to_string()))
     }
 }

@@ -78,7 +78,7 @@ impl TryFrom<String> for Header {
 impl From<Header> for String {
     fn from(Header { name, value }: Header) -> Self {
         // What comes from a command line is text.
-        format!("{name}: {}", value.to_str().unwrap_or_default())
+        format!("{name}: {}", String::from_utf8_lossy(value.as_bytes()))
     }
 }
 

@@ -32,6 +32,7 @@ pub(super) fn allow(
 ) -> Result<(), Rejection> {
     let arn = RequestArn::of(facts, &route.api);
     if route.api.compat == Some(Compat::AwsRest) && arn.length() > LONGEST_ARN {
+        trace.note(|| Note::ArnTooLong);
         return Err(Rejection::ArnTooLong);
     }
     let circumstances = Circumstances::of(facts);
@@ -63,7 +64,7 @@ pub(super) fn allow(
         Some(Verdict::ImplicitlyDenied { by }) => (by, None),
         Some(Verdict::ExplicitlyDenied { by, statement }) => (by, Some(statement)),
     };
-    Err(Rejection::PolicyDenied(Denial { document: Arc::clone(by), statement }))
+    Err(Rejection::PolicyDenied(Denial::By { document: Arc::clone(by), statement }))
 }
 
 impl Said {

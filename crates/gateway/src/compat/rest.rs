@@ -36,6 +36,9 @@ enum Wording {
 
 const WORDING: Wording = Wording::Older;
 
+/// The answers of this type repeat what the client sent as its credentials.
+pub(super) const INCOMPLETE_SIGNATURE: &str = "IncompleteSignatureException";
+
 impl Words {
     /// Of what was decided about a request whose head is at hand. `max_body` is what its body may have, in bytes.
     pub(super) fn of_decision(rejection: &Rejection, api: &ApiNames, facts: &Facts<'_>, max_body: u64) -> Self {
@@ -45,7 +48,7 @@ impl Words {
         if let Rejection::NoRoute | Rejection::MethodNotAllowed { .. } = rejection
             && let Some(complaint) = authorization::complaint(facts.headers)
         {
-            return Self::refused("IncompleteSignatureException", complaint);
+            return Self::refused(INCOMPLETE_SIGNATURE, complaint);
         }
         Self::of(rejection, max_body)
     }
@@ -110,7 +113,7 @@ impl Words {
 
     /// The key is `Message`, unlike everywhere else.
     fn denied(denial: &Denial, masked_arn: &str, wording: Wording) -> Self {
-        let explicit = denial.statement.is_some();
+        let explicit = denial.is_explicit();
         let suffix = match (wording, explicit) {
             (Wording::Older, true) => " with an explicit deny",
             (Wording::Older, false) => "",

@@ -139,6 +139,7 @@ impl<'m> Teller<'m> {
             }
             Note::From { listed } => self.from(written()?, listed)?,
             Note::Except { listed } => self.except(written()?, listed)?,
+            Note::ArnTooLong => written()?.arn_too_long()?,
             Note::Policy { index, said } => written()?.policy(index, said)?,
             Note::NearMiss(near) => return written()?.add_near_miss(&near, steps.last_mut()),
             Note::Signed(flaw) => written()?.signed(flaw)?,
@@ -238,6 +239,11 @@ impl Written<'_> {
         document.map(|document| &**document).ok_or_else(|| ExplainError::contradiction("a policy was never written"))
     }
 
+    fn arn_too_long(&self) -> Result<Step, ExplainError> {
+        let rule = Rule::new("policy", &self.document(0)?.place);
+        Ok(Step::refuse(Check::Policy, "its ARN is longer than API Gateway authorizes").by(vec![rule]))
+    }
+
     /// What the policy with this index says, among those that apply: the API's, then the route's.
     fn policy(&self, index: u32, said: Said) -> Result<Step, ExplainError> {
         let document = self.document(index)?;
@@ -289,6 +295,19 @@ impl Written<'_> {
     /// The step that a request was refused by when its head had passed everything, and its body was not what it claims,
     /// did not come, or came before.
     fn unproven(&self, rejection: &Rejection, steps: &[Step]) -> Option<Step> {
+        let is_about_the_body = matches!(
+            rejection,
+            Rejection::BadSignature(_)
+                | Rejection::Replayed
+                | Rejection::DeliveriesFull
+                | Rejection::SpoolFull(_)
+                | Rejection::BodyTooLarge
+                | Rejection::BodyStalled
+                | Rejection::BodyBroken
+        );
+        if !is_about_the_body {
+            return None;
+        }
         let signed = self.rule_of_signatures().ok()?;
         let passed = steps.iter().all(|step| step.passed);
         let step = Step::refuse(Check::Signed, format!("the body: {rejection}"));

@@ -1,7 +1,5 @@
 //! What a line says, read and owned.
 
-use serde_json::Value as Json;
-
 use super::{ACTION, BadLine, RESOURCE, SimulationError};
 use crate::arn::ResourceArn;
 use crate::document::{Entry, Kind, Node, Unreadable, nearest};
@@ -12,7 +10,8 @@ use crate::value::{Context, Value, Values};
 /// A line in its members, policies still as text.
 #[derive(Debug)]
 pub(super) struct Line {
-    pub(super) id: Json,
+    /// JSON, as it was written: numbers and texts that no reader can hold come back all the same.
+    pub(super) id: Box<str>,
     pub(super) policy: Option<String>,
     pub(super) identity: Option<String>,
     pub(super) action: String,
@@ -34,7 +33,7 @@ const MEMBERS: [&str; 7] = ["id", "policy", "action", "resource", "ctx", "princi
 impl Line {
     pub(super) fn read(text: &str) -> Result<Self, SimulationError> {
         let mut line = Self {
-            id: Json::Null,
+            id: "null".into(),
             policy: None,
             identity: None,
             action: ACTION.to_owned(),
@@ -48,7 +47,9 @@ impl Line {
             .and_then(|members| members.ok_or_else(|| BadLine::NotAnObject("it is another kind of value".to_owned())));
         let read = members.and_then(|members| {
             let id = members.iter().find(|member| member.name == "id");
-            line.id = id.and_then(|id| serde_json::from_str(id.value.raw()).ok()).unwrap_or_default();
+            if let Some(id) = id {
+                line.id = id.value.raw().into();
+            }
             members.into_iter().try_for_each(|member| line.take(member))
         });
         match read {

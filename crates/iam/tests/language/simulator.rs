@@ -20,14 +20,14 @@ fn identity(effect: &str) -> Value {
 
 #[test]
 fn a_policy_alone_is_asked_by_an_anonymous_caller() {
-    assert_eq!(answer(&json!({"policy": everyone("Allow")})), r#"{"decision":"Allowed","id":null,"statement":0}"#);
+    assert_eq!(answer(&json!({"policy": everyone("Allow")})), r#"{"id":null,"decision":"Allowed","statement":0}"#);
     assert_eq!(
         answer(&json!({"id": "a-1", "policy": everyone("Deny").to_string()})),
-        r#"{"decision":"ExplicitlyDenied","id":"a-1","statement":0}"#
+        r#"{"id":"a-1","decision":"ExplicitlyDenied","statement":0}"#
     );
     assert_eq!(
         answer(&json!({"id": 7, "policy": everyone("Allow"), "action": "execute-api:ManageConnections"})),
-        r#"{"decision":"ImplicitlyDenied","id":7,"statement":null}"#
+        r#"{"id":7,"decision":"ImplicitlyDenied","statement":null}"#
     );
 }
 
@@ -35,7 +35,7 @@ fn a_policy_alone_is_asked_by_an_anonymous_caller() {
 fn a_statement_is_told_by_its_sid() {
     let mut policy = everyone("Allow");
     policy["Statement"]["Sid"] = json!("All of \"it\"");
-    assert_eq!(answer(&json!({"policy": policy})), r#"{"decision":"Allowed","id":null,"statement":"All of \"it\""}"#);
+    assert_eq!(answer(&json!({"policy": policy})), r#"{"id":null,"decision":"Allowed","statement":"All of \"it\""}"#);
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn an_identity_policy_is_combined_as_the_accounts_say() {
         (None, identity("Allow"), silent, "Allowed", json!("Mine")),
     ] {
         let line = json!({"policy": policy, "identity": mine, "principal": principal});
-        let wanted = json!({"id": null, "decision": decision, "statement": statement}).to_string();
+        let wanted = format!(r#"{{"id":null,"decision":"{decision}","statement":{statement}}}"#);
         assert_eq!(answer(&line), wanted, "{line}");
     }
 }
@@ -127,7 +127,7 @@ fn values_have_types() {
         let mut policy = everyone("Allow");
         policy["Statement"]["Condition"] = condition;
         let line = json!({"policy": policy, "ctx": ctx});
-        assert_eq!(answer(&line), r#"{"decision":"Allowed","id":null,"statement":0}"#, "{line}");
+        assert_eq!(answer(&line), r#"{"id":null,"decision":"Allowed","statement":0}"#, "{line}");
     }
 }
 
@@ -157,8 +157,18 @@ fn what_is_no_request() {
         assert!(json["error"].is_string() && json.get("id").is_some(), "{json}");
     }
     let error = simulate(r#"{"id": "x", "policy": 7}"#).unwrap_err();
-    assert_eq!(error.to_json(), r#"{"error":"`policy` is not text","id":"x"}"#);
+    assert_eq!(error.to_json(), r#"{"id":"x","error":"`policy` is not text"}"#);
     assert!(matches!(simulate("{}").unwrap_err().reason, BadLine::NoPolicy));
+}
+
+#[test]
+fn an_id_comes_back_as_it_was_written() {
+    let policy = everyone("Allow");
+    let deep = "[".repeat(1_000) + &"]".repeat(1_000);
+    for id in ["123456789012345678901234567890", "1.10", "1e400", r#""\ud800""#, r#"{"a": [1, null]}"#, &deep] {
+        let outcome = simulate(&format!(r#"{{"id": {id}, "policy": {policy}}}"#)).unwrap();
+        assert_eq!(outcome.to_json(), format!(r#"{{"id":{id},"decision":"Allowed","statement":0}}"#));
+    }
 }
 
 #[test]
