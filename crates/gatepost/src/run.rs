@@ -24,6 +24,9 @@ use crate::watch::Watch;
 /// A second signal within this time is an echo of the first.
 const ECHO: Duration = Duration::from_millis(100);
 
+/// What a process gets that writes beyond its limit of file sizes: a body that is kept, or the access log.
+const SIGXFSZ: i32 = 25;
+
 /// How often old snapshots are looked at, while nothing else happens.
 const TIDY: Duration = Duration::from_secs(5);
 
@@ -72,6 +75,8 @@ struct Control {
 }
 
 struct Signals {
+    /// Never looked at: with somebody to hear it, a file that may grow no more is an error and not the end.
+    _file_size: Signal,
     reload: Signal,
     terminate: Signal,
     interrupt: Signal,
@@ -229,6 +234,7 @@ impl Control {
 impl Signals {
     fn new() -> std::io::Result<Self> {
         Ok(Self {
+            _file_size: signal(SignalKind::from_raw(SIGXFSZ))?,
             reload: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,

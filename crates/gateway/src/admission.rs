@@ -82,6 +82,11 @@ pub(crate) fn admit(
     if let Some(from) = rules.and_then(|rules| rules.from.as_ref()) {
         enter(facts.client, from, trace)?;
     }
+    // A Deny comes before every throttle there (request order of REST APIs).
+    let policies = rules.map(|rules| &rules.policies[..]).unwrap_or_default();
+    if is_imitated && !policies.is_empty() {
+        policy::allow(facts, route, policies, trace)?;
+    }
     match meters {
         Meters::Live(clock) => take_of_client(facts.client, &route.client_tables, clock, trace)?,
         Meters::Observed(clock) => look_at_client(facts.client, &route.client_tables, clock.now(), trace)?,
@@ -91,10 +96,8 @@ pub(crate) fn admit(
         (Some(signed), Meters::Live(_) | Meters::Observed(_)) => Some(claim(facts, signed, trace)?),
         (Some(_), Meters::Full) | (None, _) => None,
     };
-    if let Some(rules) = rules
-        && !rules.policies.is_empty()
-    {
-        policy::allow(facts, route, &rules.policies, trace)?;
+    if !is_imitated && !policies.is_empty() {
+        policy::allow(facts, route, policies, trace)?;
     }
     if !is_imitated {
         fit(facts.length, route.max_body, trace)?;

@@ -3,6 +3,10 @@
 //! Neither is ever gathered: a piece is read when the other side has room for it. Only a body that must be seen whole
 //! before it may go on is kept (`spool.rs`).
 
+mod kept;
+
+pub(crate) use self::kept::KeptBody;
+
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
@@ -51,7 +55,7 @@ pub(crate) struct RequestBody {
     /// Absent: there is none, or it was read and is `kept`.
     shared: Option<Rc<SharedBody>>,
     /// All of it, where it had to be seen before it may go on.
-    kept: Option<Box<Kept>>,
+    kept: Option<Rc<KeptBody>>,
     stream: Stream,
     /// Bytes that may still come.
     room: u64,
@@ -128,7 +132,9 @@ impl RequestBody {
 
     /// A body that was read before.
     pub(crate) fn kept(kept: Kept, stream: Stream) -> Self {
-        Self { shared: None, kept: Some(Box::new(kept)), stream, room: 0, trailers: false }
+        let kept = KeptBody::new(kept);
+        stream.keep(Rc::clone(&kept));
+        Self { shared: None, kept: Some(kept), stream, room: 0, trailers: false }
     }
 
     /// No body, for a second try of a request that has none.
@@ -196,10 +202,10 @@ impl Body for RequestBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let Some(shared) = &self.shared else {
-            let Some(kept) = &mut self.kept else { return Poll::Ready(None) };
+            let Some(kept) = &self.kept else { return Poll::Ready(None) };
             return match ready!(kept.poll_piece(cx)) {
                 Ok(piece) => Poll::Ready(piece.map(|piece| Ok(Frame::data(piece)))),
-                Err(error) => self.fail(BodyFailure::Lost, io::Error::other(error)),
+                Err(error) => self.fail(BodyFailure::Lost, error),
             };
         };
         let polled = shared.poll_incoming(cx, &self.stream);
@@ -227,14 +233,14 @@ impl Body for RequestBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.shared {
-            None => self.kept.as_ref().is_none_or(|kept| kept.left() == 0),
+            None => self.kept.as_ref().is_none_or(|kept| kept.left() == Some(0)),
             Some(shared) => self.with_incoming(Incoming::is_end_stream).unwrap_or(shared.ended.get()),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.shared {
-            None => SizeHint::with_exact(self.kept.as_ref().map_or(0, |kept| kept.left())),
+            None => SizeHint::with_exact(self.kept.as_ref().and_then(|kept| kept.left()).unwrap_or(0)),
             Some(_) => self.with_incoming(Incoming::size_hint).unwrap_or_default(),
         }
     }

@@ -391,10 +391,10 @@ impl Kept {
 
 /// A document is part of a configuration, and would keep it from being let go.
 fn without_document(rejection: Rejection) -> Rejection {
-    match rejection {
-        Rejection::PolicyDenied(denial) => Rejection::PolicyDenied(denial.told()),
-        other => other,
+    if let Rejection::PolicyDenied(denial) = &rejection {
+        return Rejection::PolicyDenied(denial.told());
     }
+    rejection
 }
 
 /// A part of a token is a token.

@@ -59,8 +59,10 @@ pub(crate) async fn forward(
     progress.end_by(forward.timeout.map(|timeout| started + timeout));
 
     let trailers = Trailers::of(forward, &request.0);
-    // Whoever agrees before the body has come would have to read it as what was agreed to.
-    let may_ask = forward.upstream.http == HttpVersion::One && request.1.is_end_stream();
+    // Whoever agrees before the body has come would have to read it as what was agreed to. And where bodies are signed,
+    // what follows an upgrade is not.
+    let is_signed = route.entry.signed().is_some();
+    let may_ask = forward.upstream.http == HttpVersion::One && request.1.is_end_stream() && !is_signed;
     let asked = if may_ask { Asked::by(&request.0) } else { None };
     let mut request = outgoing(forward, route, below, request, exchange);
     if let Some(asked) = &asked {

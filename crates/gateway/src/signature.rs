@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{self, SHA256, digest};
 use aws_lc_rs::hmac::{Context, HMAC_SHA256, Key};
 use gatepost_config::model::{self, Model, Replay, Scheme};
 use gatepost_meter::Nanos;
@@ -96,11 +96,12 @@ pub fn doubtful_secrets(model: &Model) -> Vec<String> {
 const SHORT: usize = 16;
 
 /// A body being verified.
-#[derive(Debug)]
 pub(crate) struct Verifier<'s> {
     signed: &'s Signed,
     claim: &'s Claim,
     contexts: Vec<Context>,
+    /// What is signed, where a delivery is known by that.
+    content: Option<digest::Context>,
 }
 
 /// Proof that a body was signed with a secret that is good. Only [`Verifier::finish`] makes one.
@@ -115,7 +116,13 @@ pub(crate) struct Verified {
 
 impl<'s> Verifier<'s> {
     pub(crate) fn new(signed: &'s Signed, claim: &'s Claim) -> Self {
-        let mut verifier = Self { signed, claim, contexts: signed.keys.iter().map(Context::with_key).collect() };
+        let is_known_by_content = match signed.scheme {
+            Scheme::Stripe | Scheme::Slack => signed.replay == Replay::Refuse,
+            Scheme::StandardWebhooks | Scheme::Github | Scheme::HmacSha256 { .. } => false,
+        };
+        let contexts = signed.keys.iter().map(Context::with_key).collect();
+        let content = is_known_by_content.then(|| digest::Context::new(&SHA256));
+        let mut verifier = Self { signed, claim, contexts, content };
         verifier.update(&claim.before);
         verifier
     }
@@ -125,6 +132,9 @@ impl<'s> Verifier<'s> {
         for context in &mut self.contexts {
             context.update(piece);
         }
+        if let Some(content) = &mut self.content {
+            content.update(piece);
+        }
     }
 
     /// The body has ended at `now`. Every signature is compared with every HMAC, in constant time.
@@ -132,8 +142,7 @@ impl<'s> Verifier<'s> {
     /// # Errors
     /// None is good; or its time is over by now, and it could have been let in and forgotten meanwhile.
     pub(crate) fn finish(self, now: SystemTime) -> Result<Verified, Flaw> {
-        let Self { signed, claim, contexts } = self;
-        let mut tags = Vec::with_capacity(contexts.len());
+        let Self { signed, claim, contexts, content } = self;
         let mut matched = None;
         for context in contexts {
             let mut tag = Tag::default();
@@ -143,12 +152,11 @@ impl<'s> Verifier<'s> {
                     matched = Some(tag);
                 }
             }
-            tags.push(tag);
         }
         let matched = matched.ok_or(Flaw::Wrong)?;
         let (keys, rest) = match signed.replay {
             Replay::Allow => (Vec::new(), Duration::ZERO),
-            Replay::Refuse => (known_by(&signed.scheme, claim, matched, &tags), signed.rest_of(claim, now)?),
+            Replay::Refuse => (known_by(&signed.scheme, claim, matched, content), signed.rest_of(claim, now)?),
         };
         Ok(Verified { keys, rest, memory: Arc::clone(&signed.memory) })
     }
@@ -157,15 +165,17 @@ impl<'s> Verifier<'s> {
 /// What a delivery is known by. Each is enough to refuse it.
 ///
 /// - Standard Webhooks: its id, which is signed, and stays the same when the sender tries again.
-/// - Stripe and Slack: what is signed, time included. It is told by its HMAC with every secret that is good, because who
-///   has a delivery with the signatures of two secrets could send it once with each.
+/// - Stripe and Slack: what is signed, time included. Not by its signature: who has a delivery with the signatures of two
+///   secrets could send it once with each.
 /// - GitHub and HMAC in a header: the signature, and the id if it has one. Whoever has seen a delivery can write another id
 ///   beside it, so the id alone protects from nothing; and the same body signed with another secret is another delivery.
-fn known_by(scheme: &Scheme, claim: &Claim, matched: Tag, tags: &[Tag]) -> Vec<DeliveryKey> {
+fn known_by(scheme: &Scheme, claim: &Claim, matched: Tag, content: Option<digest::Context>) -> Vec<DeliveryKey> {
     let id = claim.id.as_ref().map(|id| key_of(b'i', id.as_bytes()));
     match scheme {
         Scheme::StandardWebhooks => id.into_iter().collect(),
-        Scheme::Stripe | Scheme::Slack => tags.iter().map(|tag| key_of(b't', tag)).collect(),
+        Scheme::Stripe | Scheme::Slack => {
+            content.map(|content| key_of(b'c', content.finish().as_ref())).into_iter().collect()
+        }
         Scheme::Github | Scheme::HmacSha256 { .. } => {
             [Some(key_of(b't', &matched)), id].into_iter().flatten().collect()
         }

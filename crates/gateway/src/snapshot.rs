@@ -13,7 +13,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use gatepost_config::model::{
-    Compat, HostHeader, Limits, Model, PolicyDocument, Private, ProxyProtocol, RouteMatcher, Template, Throttle,
+    Compat, HostHeader, Limits, Methods, Model, PolicyDocument, Private, ProxyProtocol, RouteMatcher, Template,
+    Throttle,
 };
 use gatepost_meter::{Bucket, ClientTable, Slots};
 use gatepost_net::tls::ServerTls;
@@ -303,6 +304,11 @@ impl Api {
     /// [`Rejection::NoRoute`] or [`Rejection::MethodNotAllowed`].
     pub(crate) fn route(&self, method: &Method, rest: &str, trace: &mut impl Trace) -> Result<&Arc<Route>, Rejection> {
         match self.router.find(method, rest) {
+            // To API Gateway HEAD is a method like others.
+            Ok(route) if *method == Method::HEAD && self.names.compat.is_some() && !route.names(method) => {
+                trace.note(|| Note::NoMethod);
+                Err(Rejection::MethodNotAllowed { allow: HeaderValue::from_static("GET") })
+            }
             Ok(route) => {
                 trace.note(|| Note::Route(route.number));
                 Ok(route)
@@ -437,6 +443,14 @@ impl Entry {
 }
 
 impl Route {
+    /// Whether its key is for this method, by name or for all.
+    pub(crate) fn names(&self, method: &Method) -> bool {
+        match &self.matcher {
+            RouteMatcher::Default | RouteMatcher::Path { methods: Methods::Any, .. } => true,
+            RouteMatcher::Path { methods: Methods::Only(methods), .. } => methods.contains(method),
+        }
+    }
+
     /// The raw value of the route's parameter with this index, in a path below the base that the route matches.
     pub(crate) fn parameter<'p>(&self, index: usize, path: &'p str) -> Option<&'p str> {
         use gatepost_config::model::Segment;

@@ -16,7 +16,7 @@ use hyper::body::{Body, Incoming};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, Sleep, timeout};
 
-use crate::body::{Answering, SharedBody};
+use crate::body::{Answering, KeptBody, SharedBody};
 use crate::connection::{Connection, DISCARD_BYTES, DISCARD_TIME};
 use crate::record::Ended;
 
@@ -32,6 +32,8 @@ pub(crate) struct Stream {
 pub(crate) struct Progress {
     /// The body of the request, if it has one.
     body: RefCell<Option<Rc<SharedBody>>>,
+    /// The same, once it was kept to be verified.
+    kept: RefCell<Option<Rc<KeptBody>>>,
     /// When the exchange is over, whoever is slow.
     deadline: Cell<Option<Instant>>,
     /// Since when a piece of the request's body is awaited.
@@ -111,7 +113,15 @@ impl Stream {
         if let Some(body) = self.progress.body.borrow_mut().take() {
             body.release(self);
         }
+        if let Some(kept) = self.progress.kept.take() {
+            kept.release();
+        }
         self.connection.end_exchange(now);
+    }
+
+    /// The exchange takes this away when it is over.
+    pub(crate) fn keep(&self, body: Rc<KeptBody>) {
+        self.progress.kept.replace(Some(body));
     }
 
     /// A piece of the request's body is awaited, or no longer.

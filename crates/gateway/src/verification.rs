@@ -67,8 +67,8 @@ const SLOWEST: u64 = 64 * 1024;
 
 /// Tells the length of a body that is known by now.
 pub(crate) fn tell_length(headers: &mut HeaderMap, length: u64) {
-    headers.remove(TRANSFER_ENCODING);
-    if length > 0 || headers.contains_key(CONTENT_LENGTH) {
+    let was_coded = headers.remove(TRANSFER_ENCODING).is_some();
+    if length > 0 || was_coded || headers.contains_key(CONTENT_LENGTH) {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
 }

@@ -31,26 +31,35 @@ pub(super) fn allow(
     trace: &mut impl Trace,
 ) -> Result<(), Rejection> {
     let arn = RequestArn::of(facts, &route.api);
+    // What a GET route does for HEAD is what it does for GET: who is denied the one is denied the other.
+    let as_get = (*facts.method == Method::HEAD && !route.names(&Method::HEAD)).then(|| arn.as_get());
     if route.api.compat == Some(Compat::AwsRest) && arn.length() > LONGEST_ARN {
         trace.note(|| Note::ArnTooLong);
         return Err(Rejection::ArnTooLong);
     }
     let circumstances = Circumstances::of(facts);
-    let tail = arn.tail();
-    let request = Request {
+    let (tail, tail_as_get) = (arn.tail(), as_get.as_ref().map(RequestArn::tail));
+    let request_for = |tail| Request {
         action: "execute-api:Invoke",
         resource: Resource {
             partition: PARTITION,
             service: SERVICE,
             region: &route.api.region,
             account: &route.api.account,
-            tail: &tail,
+            tail,
         },
         principal: Principal::Anonymous,
         context: &circumstances,
     };
+    let request = request_for(&tail[..]);
     let decisions = documents.iter().zip(0..).map(|(document, index)| {
-        let decision = document.policy.decide(&request);
+        let decision = match (document.policy.decide(&request), &tail_as_get) {
+            (decision, Some(tail)) if !decision.is_explicitly_denied() => {
+                let as_get = document.policy.decide(&request_for(tail));
+                if as_get.is_explicitly_denied() { as_get } else { decision }
+            }
+            (decision, _) => decision,
+        };
         trace.note(|| Note::Policy { index, said: Said::of(decision) });
         if decision == Decision::ImplicitlyDenied
             && let Some(near) = document.policy.near_miss(&request)
@@ -100,6 +109,11 @@ impl<'r> RequestArn<'r> {
     pub(crate) fn of(facts: &'r Facts<'_>, api: &'r ApiNames) -> Self {
         let path = below_base(&api.base, &facts.path).unwrap_or(&facts.path);
         Self { api, method: in_capitals(facts.method), path }
+    }
+
+    /// The same for GET.
+    fn as_get(&self) -> Self {
+        Self { method: Cow::Borrowed("GET"), ..*self }
     }
 
     /// What follows the fifth colon, in pieces.

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::forward::Handover;
 use crate::forward::pool::multiplex::{self, BEFORE_TOLD, MOST_STREAMS, Permitted, Turn};
-use crate::forward::pool::{Line, Pooled, Pools, Sender};
+use crate::forward::pool::{Driver, Line, Pooled, Pools, Sender};
 use crate::rejection::{BadUpstream, Rejection};
 use crate::upstream::{Target, Wire};
 
@@ -47,8 +47,8 @@ pub(super) async fn connection(
 ) -> Result<Pooled, Rejection> {
     if target.http == HttpVersion::One {
         let (wire, lease) = target.connect(resolver).await.map_err(Rejection::Dial)?;
-        let (sender, handover) = http1(wire).await?;
-        return Ok(pools.adopt(target.id, Line { sender, lease, handover }));
+        let (sender, handover, driver) = http1(wire).await?;
+        return Ok(pools.adopt(target.id, Line { sender, lease, handover, _driver: driver }));
     }
     let lead = match pools.multiplexed.turn(target.id, made_after).await {
         Turn::Take(stream) => return Ok(Pooled::Shared(stream)),
@@ -68,8 +68,8 @@ async fn multiplexed(pools: &Pools, target: &Target, resolver: &Resolver) -> Res
     Ok(Pooled::Shared(pools.multiplexed.adopt(target.id, sender, permitted, lease)))
 }
 
-/// The sender, and what is handed over after an upgrade.
-async fn http1(wire: Wire) -> Result<(Sender, Rc<Handover>), Rejection> {
+/// The sender, what is handed over after an upgrade, and what drives them.
+async fn http1(wire: Wire) -> Result<(Sender, Rc<Handover>, Driver), Rejection> {
     let (sender, mut driver) = http1::Builder::new()
         .max_header_size(RESPONSE_HEAD)
         // Also what is held of an answer for a client that takes none of it.
@@ -79,7 +79,7 @@ async fn http1(wire: Wire) -> Result<(Sender, Rc<Handover>), Rejection> {
         .map_err(|error| Rejection::BadUpstream(BadUpstream::Http(error)))?;
     let handover = Rc::<Handover>::default();
     let waiting = Rc::clone(&handover);
-    spawn_local(async move {
+    let driving = spawn_local(async move {
         let ended = (&mut driver).await;
         waiting.end(|| {
             let http1::Parts { io, read_buf, .. } = driver.into_parts();
@@ -87,7 +87,7 @@ async fn http1(wire: Wire) -> Result<(Sender, Rc<Handover>), Rejection> {
         });
         tell_end(ended);
     });
-    Ok((sender, handover))
+    Ok((sender, handover, Driver(driving)))
 }
 
 /// The sender, and how many requests at once its backend permits.

@@ -16,6 +16,7 @@ use gatepost_net::Lease;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::body::RequestBody;
@@ -57,6 +58,19 @@ pub(crate) struct Line {
     pub(crate) lease: Lease,
     /// What is left of it after an upgrade.
     pub(crate) handover: Rc<Handover>,
+    /// What makes it move.
+    pub(crate) _driver: Driver,
+}
+
+/// The task that drives a connection, and with it the socket and what waits to be sent: a backend that takes nothing
+/// would keep it for ever. Dropping this ends it, unless it was at its end.
+#[derive(Debug)]
+pub(crate) struct Driver(pub(crate) JoinHandle<()>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 #[derive(Debug)]

@@ -182,6 +182,38 @@ async fn a_denied_method_is_denied_in_any_letter_case() {
 }
 
 #[tokio::test]
+async fn who_is_denied_get_is_denied_the_head_that_it_serves() {
+    let documents = Documents::new();
+    let everything = allow("execute-api:/*");
+    let denying = documents.write("p.json", &document(&[everything.clone(), deny("execute-api:/*/GET/secret")]));
+    let allowing = documents.write("q.json", &document(&[everything]));
+    for (keys, status) in [
+        (format!("policy = {denying:?}"), 403),
+        (format!("policy = {allowing:?}"), 204),
+        // There it is another method, and unknown.
+        (format!("policy = {allowing:?}\ncompat = \"aws-rest\""), 403),
+    ] {
+        let text = text(&keys, "").replace("$default", "GET /{rest+}");
+        assert!(text.contains("GET /{rest+}"), "{text}");
+        let gateway = TestGateway::start(&text).await;
+        let response = ask(&mut client(&gateway).await, "HEAD", "/secret").await;
+        assert_eq!(response.status, status, "{keys}");
+    }
+}
+
+#[tokio::test]
+async fn where_aws_is_imitated_a_denial_comes_before_the_throttle_of_a_client() {
+    let documents = Documents::new();
+    let policy = documents.write("p.json", &document(&[deny("execute-api:/*")]));
+    let throttle = "throttle = { rate = \"1/h\", burst = 1, by = \"client\" }";
+    let gateway = gateway(&format!("policy = {policy:?}\ncompat = \"aws-rest\""), throttle).await;
+    let mut client = client(&gateway).await;
+    for _ in 0..3 {
+        assert_eq!(ask(&mut client, "GET", "/a").await.status, 403);
+    }
+}
+
+#[tokio::test]
 async fn a_changed_policy_counts_for_the_next_request_on_an_open_connection() {
     let documents = Documents::new();
     let policy = documents.write("p.json", &document(&[allow("execute-api:/*")]));

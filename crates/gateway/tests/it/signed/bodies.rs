@@ -3,6 +3,10 @@
 use std::time::Duration;
 
 use gatepost_testkit::{Origin, Raw, Script, eventually, pattern};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::*;
 use crate::setup::{SOON, refusal};
@@ -109,6 +113,79 @@ async fn a_client_that_goes_away_leaves_nothing_behind() {
     drop(client);
     eventually(SOON, || kept(&gateway, "disk") + kept(&gateway, "memory") == 0.0).await;
     assert_eq!(origin.accepted(), 0);
+}
+
+/// A backend that accepts connections, sends what it is told to, and reads nothing.
+async fn deaf_backend(answer: &'static [u8]) -> (String, mpsc::UnboundedReceiver<TcpStream>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let (accepted, sockets) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            // Answers are to requests.
+            socket.readable().await.expect("a connection");
+            socket.write_all(answer).await.expect("room for an answer");
+            if accepted.send(socket).is_err() {
+                return;
+            }
+        }
+    });
+    (url, sockets)
+}
+
+/// Whether the gateway has let go of it.
+async fn is_let_go(mut socket: TcpStream) -> bool {
+    let mut bytes = vec![0; MIB];
+    let read_all = async { while socket.read(&mut bytes).await.is_ok_and(|length| length > 0) {} };
+    timeout(SOON, read_all).await.is_ok()
+}
+
+#[tokio::test]
+async fn a_backend_that_takes_nothing_holds_neither_bodies_nor_connections_when_the_exchange_is_over() {
+    let body = pattern(20 * MIB);
+    let request = plain(&by_github(SECRET, &body), &body);
+    for (answer, status) in [
+        (&b""[..], Some(504)),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf", Some(200)),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", Some(200)),
+        (b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok", Some(200)),
+        // The client goes away.
+        (b"", None),
+    ] {
+        let (url, mut sockets) = deaf_backend(answer).await;
+        let secrets = Box::leak(Box::new(Secrets::new()));
+        let timeout = if status.is_some() { "1s" } else { "off" };
+        let setup = Setup::to_urls(&[url]).entry(&secrets.named_in(GITHUB)).route("max_body = \"26MiB\"");
+        let gateway = TestGateway::start(&setup.forward(&format!("timeout = \"{timeout}\"")).text()).await;
+        let mut client = Raw::connect(gateway.address()).await;
+        client.send(&request).await;
+        let socket = sockets.recv().await.expect("a connection");
+        match status {
+            Some(status) => assert_eq!(client.response_head().await.status, status),
+            None => drop(client),
+        }
+        eventually(SOON * 2, || kept(&gateway, "disk") + kept(&gateway, "memory") == 0.0).await;
+        assert!(is_let_go(socket).await, "{status:?} {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_that_is_not_signed_follows_a_signed_request_by_way_of_an_upgrade() {
+    let switching = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+    let origin = Origin::start(Script::send(switching)).await;
+    let gateway = start(&origin, GITHUB).await;
+    let mut fields = by_github(SECRET, b"");
+    fields.extend([("connection", "upgrade".to_owned()), ("upgrade", "websocket".to_owned())]);
+    assert_eq!(send(&gateway, plain(&fields, b"")).await.status, 502);
+    assert_eq!(origin.last().header("upgrade"), None);
+}
+
+#[tokio::test]
+async fn an_empty_body_in_chunks_goes_on_with_its_length() {
+    let origin = Origin::start(Script::ok("thanks")).await;
+    let gateway = start(&origin, GITHUB).await;
+    assert_eq!(send(&gateway, chunked(&by_github(SECRET, b""), b"")).await.status, 200);
+    assert_eq!(origin.last().header("content-length"), Some("0"));
 }
 
 #[tokio::test]
