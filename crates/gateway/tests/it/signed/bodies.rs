@@ -116,16 +116,16 @@ async fn a_client_that_goes_away_leaves_nothing_behind() {
 }
 
 /// A backend that accepts connections, sends what it is told to, and reads nothing.
-async fn deaf_backend(answer: &'static [u8]) -> (String, mpsc::UnboundedReceiver<TcpStream>) {
+async fn deaf_backend(answer: &'static [u8]) -> (String, mpsc::Receiver<TcpStream>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
-    let (accepted, sockets) = mpsc::unbounded_channel();
+    let (accepted, sockets) = mpsc::channel(16);
     tokio::spawn(async move {
         while let Ok((mut socket, _)) = listener.accept().await {
             // Answers are to requests.
             socket.readable().await.expect("a connection");
             socket.write_all(answer).await.expect("room for an answer");
-            if accepted.send(socket).is_err() {
+            if accepted.send(socket).await.is_err() {
                 return;
             }
         }
