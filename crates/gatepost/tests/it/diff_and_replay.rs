@@ -161,3 +161,74 @@ async fn tens_of_thousands_of_networks_are_compared_and_told_in_few_words() {
     assert!(stdout.contains("… and 19992 more"), "{stdout}");
     assert!(stdout.lines().count() < 20, "{stdout}");
 }
+
+/// A line of a log, of a request for `GET /a`.
+fn logged(verdict: &str) -> String {
+    r#"{"time":"2026-11-20T14:10:57.007Z","id":"0f0e0d0c0b0a0908","listener":"default","client":"203.0.113.9","client_from":"socket","method":"GET","host":"a.test","path":"/a",VERDICT,"total_ms":0.1,"bytes_in":0,"bytes_out":0}
+"#
+    .replace("VERDICT", verdict)
+}
+
+const ADMITTED: &str = r#""api":"default","route":"GET /a","verdict":"admitted","status":204"#;
+
+#[tokio::test]
+async fn a_log_without_a_line_of_a_gateways_is_an_error() {
+    let home = home();
+    let cut = &logged(ADMITTED)[..80];
+    for text in ["", "\n\n", cut] {
+        home.write("access.log", text);
+        for arguments in [&["replay", "access.log"][..], &["diff", "gatepost.toml", "new.toml", "--log", "access.log"]]
+        {
+            let (code, _, stderr) = home.outcome(arguments).await;
+            assert_eq!(code, 1, "{arguments:?} of {text:?}: {stderr}");
+            assert!(stderr.contains("no line of it is one of gatepost's access log"), "{stderr}");
+        }
+    }
+}
+
+/// How many requests are newly admitted, newly refused, refused in another way, and keep their verdict.
+async fn turns(home: &Home) -> (i32, [u64; 4]) {
+    let (code, stdout, stderr) = home.outcome(&["replay", "--json", "access.log", "--exit-code"]).await;
+    let told: Json = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}{stderr}"));
+    let fields = ["newly_admitted", "newly_refused", "refused_otherwise", "kept"];
+    (code, fields.map(|field| told[field].as_u64().unwrap()))
+}
+
+#[tokio::test]
+async fn whoever_signed_and_was_not_listed_is_newly_admitted_once_listed() {
+    let not_listed =
+        r#""api":"default","route":"GET /a","verdict":"refused","reason":"signed_but_not_listed","status":403"#;
+    let configuration = |from: &str| {
+        format!(
+            "listen = \"127.0.0.1:8080\"\n[route.\"POST /a\"]\nfrom = [\"{from}\"]\nsigned = {{ github = \"file:secret\" }}\nrespond = {{ status = 204 }}\n"
+        )
+    };
+    let home = Home::new("");
+    home.write("secret", "It's a Secret to Everybody");
+    home.write("access.log", &logged(not_listed).replace("GET", "POST"));
+    home.write("gatepost.toml", &configuration("192.0.2.0/24"));
+    assert_eq!(turns(&home).await, (0, [0, 0, 0, 1]));
+    home.write("gatepost.toml", &configuration("203.0.113.0/24"));
+    assert_eq!(turns(&home).await, (3, [1, 0, 0, 0]));
+}
+
+#[tokio::test]
+async fn whoever_is_only_sent_to_https_does_not_enter_by_replay_as_by_diff() {
+    let route = "[route.\"GET /a\"]\nopen = true\nrespond = { status = 204 }\n";
+    let plain =
+        "[listen.inside]\naddresses = [\"127.0.0.1:8081\"]\n[listen.default]\naddresses = [\"127.0.0.1:8080\"]\n";
+    let home = Home::new(&format!("{plain}redirect = \"https\"\n{route}"));
+    home.write("plain.toml", &format!("{plain}{route}"));
+    home.write("access.log", &logged(ADMITTED));
+    assert_eq!(turns(&home).await, (3, [0, 1, 0, 0]));
+    let asked = ["diff", "plain.toml", "gatepost.toml", "--log", "access.log", "--exit-code"];
+    let (code, stdout, _) = home.outcome(&asked).await;
+    assert_eq!(code, 3);
+    assert!(stdout.contains("0 newly admitted, 1 newly refused"), "{stdout}");
+
+    // What was sent there already, and the way back.
+    home.write("access.log", &logged(r#""verdict":"admitted","status":308"#));
+    assert_eq!(turns(&home).await, (0, [0, 0, 0, 1]));
+    home.write("gatepost.toml", &home.read("plain.toml"));
+    assert_eq!(turns(&home).await, (3, [1, 0, 0, 0]));
+}
