@@ -74,8 +74,8 @@ impl Difference<'_> {
     pub fn changes_who_may_enter(&self) -> bool {
         let turns = |change: &VerdictChange<'_>| !change.judgement.map(Judgement::is_admitted).are_equal();
         self.verdicts.iter().any(turns)
-            || self.routes.iter().any(|change| change.is_about_entry)
-            || self.listeners.iter().any(|change| change.is_about_entry)
+            || self.routes.iter().any(|change| change.is_beyond_networks)
+            || self.listeners.iter().any(|change| change.is_beyond_networks)
     }
 }
 
@@ -113,7 +113,7 @@ pub struct RouteChange<'m> {
     /// What about it, in words for people.
     pub changes: Vec<String>,
     /// Whether it changes who may enter in a way that no networks can tell.
-    pub is_about_entry: bool,
+    pub is_beyond_networks: bool,
 }
 
 /// A listener that came, went or is otherwise.
@@ -124,7 +124,7 @@ pub struct ListenerChange {
     /// What about it, in words for people.
     pub changes: Vec<String>,
     /// Whether it changes who may enter in a way that no networks can tell.
-    pub is_about_entry: bool,
+    pub is_beyond_networks: bool,
 }
 
 /// What else verdicts depend on.
@@ -407,12 +407,12 @@ fn listener_pairs<'m>(listeners: Sides<&'m [model::Listener]>) -> Vec<ListenerPa
 }
 
 fn listener_change(pair: ListenerPair<'_>) -> Option<ListenerChange> {
-    let Changes { said, is_about_entry } = match pair {
+    let Changes { said, is_beyond_networks } = match pair {
         Sides { old: Some(old), new: Some(new) } => written::listener(old, new),
         Sides { .. } => Changes::default(),
     };
     let name = pair.map(|listener| listener.map(|listener| Arc::clone(&listener.name)));
-    (!said.is_empty() || !name.are_equal()).then_some(ListenerChange { name, changes: said, is_about_entry })
+    (!said.is_empty() || !name.are_equal()).then_some(ListenerChange { name, changes: said, is_beyond_networks })
 }
 
 /// A route came if nothing of the old configuration became it, and went if it became nothing of the new one: what
@@ -425,7 +425,7 @@ fn route_changes<'m>(pairs: &[Sides<Option<Written<'m>>>]) -> Vec<RouteChange<'m
     let mut changes: Vec<RouteChange<'m>> = pairs
         .iter()
         .filter_map(|pair| {
-            let Changes { said, is_about_entry } = match *pair {
+            let Changes { said, is_beyond_networks } = match *pair {
                 Sides { old: Some(old), new: Some(new) } => {
                     Some(written::route(old, new)).filter(|changes| !changes.said.is_empty())
                 }
@@ -435,7 +435,7 @@ fn route_changes<'m>(pairs: &[Sides<Option<Written<'m>>>]) -> Vec<RouteChange<'m
                 Sides { old: None, new: None } => None,
             }?;
             let route = pair.map(|written| written.map(Written::name));
-            Some(RouteChange { route, changes: said, is_about_entry })
+            Some(RouteChange { route, changes: said, is_beyond_networks })
         })
         .collect();
     changes.sort();

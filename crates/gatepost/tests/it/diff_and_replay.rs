@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::net::Ipv4Addr;
 
-use gatepost_testkit::{Json, PATIENCE, Raw, eventually};
+use gatepost_testkit::{Json, Origin, PATIENCE, Raw, Script, eventually};
 
-use crate::home::{Home, answering};
+use crate::home::{Home, answering, get_until};
 
 const OLD: &str = r#"[listen.public]
 addresses = ["127.0.0.1:8080"]
@@ -231,4 +231,65 @@ async fn whoever_is_only_sent_to_https_does_not_enter_by_replay_as_by_diff() {
     assert_eq!(turns(&home).await, (0, [0, 0, 0, 1]));
     home.write("gatepost.toml", &home.read("plain.toml"));
     assert_eq!(turns(&home).await, (3, [1, 0, 0, 0]));
+}
+
+#[tokio::test]
+async fn what_is_fetched_is_compared_by_its_last_good_copy_and_counts_without_one() {
+    let publisher = Origin::start(Script::ok(r#"{"hooks": ["192.30.252.0/22"], "web": ["192.0.2.0/24"]}"#)).await;
+    let url = publisher.url();
+    let configuration = |from: &str| {
+        format!(
+            "listen = \"127.0.0.1:0\"\n[server]\nadmin = \"127.0.0.1:0\"\n[addresses.hooks]\nurl = \"{url}/meta\"\npick = \"/hooks\"\n[route.\"GET /a\"]\nfrom = [{from}]\nrespond = {{ status = 204 }}\n"
+        )
+    };
+    let home = Home::new(&configuration("\"192.0.2.1\""));
+    home.write("new.toml", &configuration("\"192.0.2.1\", \"hooks\""));
+    home.write(
+        "shorter.toml",
+        &configuration("\"192.0.2.1\", \"hooks\"").replace("from = [", "except = [\"192.30.252.0/23\"]\nfrom = ["),
+    );
+    let asked = ["diff", "gatepost.toml", "new.toml", "--exit-code", "--json"];
+    let (code, stdout, _) = home.outcome(&asked).await;
+    let told: Json = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(code, 3, "{stdout}");
+    assert_eq!((&told["untold"][0]["cause"], &told["newly_admitted"]["total"]), (&"fetched_set".into(), &0.into()));
+    assert_eq!(told["routes"]["first"][0]["changes"][0], "from: newly what is fetched as hooks");
+    assert_eq!(told["routes"]["first"][0]["beyond_networks"], true);
+
+    home.write("fetching.toml", &home.read("new.toml"));
+    let mut running = home.gatepost(&["run", "fetching.toml"]);
+    let mut client = Raw::connect(running.admin_address().await).await;
+    get_until(&mut client, "/readyz", |response| response.status == 200).await;
+    running.insist("TERM", PATIENCE).await;
+
+    for (old, new, list, expected) in [
+        ("gatepost.toml", "new.toml", "newly_admitted", "192.30.252.0/22"),
+        ("new.toml", "gatepost.toml", "newly_refused", "192.30.252.0/22"),
+        ("new.toml", "shorter.toml", "newly_refused", "192.30.252.0/23"),
+    ] {
+        let (code, stdout, _) = home.outcome(&["diff", old, new, "--exit-code", "--json"]).await;
+        let told: Json = serde_json::from_str(&stdout).unwrap();
+        assert_eq!((code, &told[list]["total"], &told["untold"]), (3, &1.into(), &Json::Array(Vec::new())), "{stdout}");
+        assert_eq!(told[list]["first"][0]["networks"]["first"], Json::from(vec![expected]), "{stdout}");
+    }
+}
+
+#[tokio::test]
+async fn a_policy_that_says_something_else_ends_with_3_where_that_is_asked_for() {
+    let home = Home::new("listen = \"127.0.0.1:8080\"\n[route.\"GET /a\"]\npolicy = \"file:old.json\"\nrespond = {}\n");
+    home.write("new.toml", &home.read("gatepost.toml").replace("old.json", "new.json"));
+    for (name, agent) in [("old", "a"), ("new", "b")] {
+        let condition = format!(r#""Condition": {{"StringEquals": {{"aws:UserAgent": "{agent}"}}}}"#);
+        home.write(
+            &format!("{name}.json"),
+            &format!(r#"{{"Statement": [{{"Effect": "Allow", "Principal": "*", "Action": "execute-api:Invoke", "Resource": "*", {condition}}}]}}"#),
+        );
+    }
+    let (code, stdout, _) = home.outcome(&["diff", "gatepost.toml", "new.toml", "--exit-code"]).await;
+    assert_eq!(code, 3, "{stdout}");
+    assert!(stdout.contains("policy new.json changed"), "{stdout}");
+    assert!(stdout.contains("not about all methods and paths"), "{stdout}");
+    home.write("new.json", &home.read("old.json").replace(", ", ",\n"));
+    let (code, stdout, _) = home.outcome(&["diff", "gatepost.toml", "new.toml", "--exit-code"]).await;
+    assert_eq!(code, 0, "{stdout}");
 }

@@ -191,7 +191,7 @@ fn of_thousands_of_networks_the_one_that_is_missing_is_found() {
 }
 
 /// Whether it counts as a change of who may enter.
-fn is_about_entry(old: &str, new: &str) -> bool {
+fn is_beyond_networks(old: &str, new: &str) -> bool {
     let (old, new) = (model(old), model(new));
     diff(&Judge::new(&old), &Judge::new(&new)).changes_who_may_enter()
 }
@@ -213,7 +213,7 @@ fn what_is_fetched_is_told_by_name_and_counts() {
     ] {
         let told = told(old, new);
         assert!(told.contains(&format!("GET /a => GET /a: {expected}")), "{expected}: {told:?}");
-        assert!(is_about_entry(old, new), "{expected}");
+        assert!(is_beyond_networks(old, new), "{expected}");
     }
     let listening = |senders: &str| {
         format!("[listen.default]\naddresses = [\"127.0.0.1:8080\"]\nbehind = [{senders}]\n{SETS}")
@@ -223,10 +223,10 @@ fn what_is_fetched_is_told_by_name_and_counts() {
     let expected = "listener default => default: behind: who is believed about the client's address; networks here are \
                     those of clients; behind: newly what is fetched as hooks";
     assert!(told(&old, &new).contains(&expected.to_owned()), "{:?}", told(&old, &new));
-    assert!(is_about_entry(&old, &new));
-    assert!(!is_about_entry(&listed, &listed));
+    assert!(is_beyond_networks(&old, &new));
+    assert!(!is_beyond_networks(&listed, &listed));
     // Where there is nothing to tell in networks, a route that comes counts too.
-    assert!(is_about_entry(
+    assert!(is_beyond_networks(
         &with(&[("GET /b", "open = true")]),
         &(listed + "[route.\"GET /b\"]\nopen = true\nrespond = {}")
     ));
@@ -253,6 +253,14 @@ fn what_is_open_below_a_route_of_its_own_api_is_asked_about_there() {
     let new = with(&[("ANY /{rest+}", "open = true"), ("ANY /admin/{rest+}", rules)]);
     let told = told(&old, &new);
     assert!(told.iter().any(|told| told.contains(" -> 403 address_not_listed")), "{told:?}");
+}
+
+#[test]
+fn a_signature_that_is_no_longer_asked_for_counts() {
+    let signed = with(&[("POST /a", "from = [\"192.0.2.1\"]\nsigned = { github = \"env:PATH\" }")]);
+    let plain = with(&[("POST /a", "from = [\"192.0.2.1\"]")]);
+    assert!(is_beyond_networks(&signed, &plain) && is_beyond_networks(&plain, &signed));
+    assert!(!is_beyond_networks(&signed, &signed));
 }
 
 /// A model of one route with this policy.
@@ -326,12 +334,14 @@ fn entry() -> impl Strategy<Value = String> {
 
 fn configuration() -> impl Strategy<Value = String> {
     let keys = prop::sample::subsequence(vec!["GET /a", "GET,POST /b", "ANY /a", "ANY /{rest+}", "$default"], 1..=4);
-    let api = (keys, prop::collection::vec(entry(), 5), 0_usize..3);
+    let api = (keys, prop::collection::vec(entry(), 5), 0_usize..3, any::<bool>());
     prop::collection::vec(api, 1..3).prop_map(|apis| {
         let mut text = "listen = \"127.0.0.1:8080\"\n".to_owned();
-        for (number, (keys, entries, hosts)) in apis.into_iter().enumerate() {
+        for (number, (keys, entries, hosts, is_above)) in apis.into_iter().enumerate() {
             let hosts = ["", "hosts = [\"a.test\"]\n", "hosts = [\"*.a.test\", \"b.test\"]\n"][hosts];
-            text += &format!("[api.api{number}]\nbase = \"/{number}\"\n{hosts}");
+            // Others may have their base below the first one's.
+            let base = if number == 0 && is_above { String::new() } else { format!("base = \"/{number}\"\n") };
+            text += &format!("[api.api{number}]\n{base}{hosts}");
             for (key, entry) in keys.into_iter().zip(entries) {
                 text += &format!("[api.api{number}.route.\"{key}\"]\n{entry}\nrespond = {{ status = 204 }}\n");
             }
@@ -358,7 +368,7 @@ proptest! {
             false => IpAddr::from([first, rest[0] & 1, 0, rest[1] & 1]),
         }).collect();
         for (host, pattern) in hosts {
-            for (method, path) in [("GET", "/0/a"), ("DELETE", "/0/a"), ("POST", "/1/b"), ("PUT", "/1/c"), ("GET", "/0/")] {
+            for (method, path) in [("GET", "/0/a"), ("DELETE", "/0/a"), ("POST", "/1/b"), ("PUT", "/1/c"), ("GET", "/0/"), ("GET", "/1/d")] {
                 let method: Method = method.parse().unwrap();
                 for client in &addresses {
                     let asked = Asked { listener: "default", client: *client, method: &method, host, path };

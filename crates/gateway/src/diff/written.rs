@@ -35,7 +35,7 @@ pub(super) fn alone(only: Written<'_>) -> Changes {
     let rules = only.route.entry.rules();
     let has_policies = rules.is_some_and(|rules| !rules.policies.is_empty());
     let names_fetched = listed(&only.route.entry).into_iter().any(|(_, entries)| !fetched(entries).is_empty());
-    Changes { said: Vec::new(), is_about_entry: has_policies || names_fetched }
+    Changes { said: Vec::new(), is_beyond_networks: has_policies || names_fetched }
 }
 
 /// What a listener is otherwise.
@@ -49,7 +49,7 @@ pub(super) fn listener(old: &model::Listener, new: &model::Listener) -> Changes 
     changes.plain("private", &old.private, &new.private);
     changes.plain("limits", &old.limits, &new.limits);
     if !believe_alike(old.behind.as_ref(), new.behind.as_ref()) {
-        changes.say_of_entry(
+        changes.say_beyond_networks(
             "behind: who is believed about the client's address; networks here are those of clients".to_owned(),
         );
     }
@@ -67,7 +67,7 @@ pub(super) struct Changes {
     /// In words for people.
     pub(super) said: Vec<String>,
     /// Whether it changes who may enter in a way that no networks can tell.
-    pub(super) is_about_entry: bool,
+    pub(super) is_beyond_networks: bool,
 }
 
 impl Changes {
@@ -76,9 +76,9 @@ impl Changes {
     }
 
     /// What changes who may enter in a way that no networks can tell.
-    fn say_of_entry(&mut self, change: String) {
+    fn say_beyond_networks(&mut self, change: String) {
         self.say(change);
-        self.is_about_entry = true;
+        self.is_beyond_networks = true;
     }
 
     /// From this to that.
@@ -106,6 +106,9 @@ fn entry(old: &Entry, new: &Entry, changes: &mut Changes) {
         fetched_entries(key, old, new, changes);
     }
     policies(old, new, changes);
+    let is_signed = |entry: &Entry| entry.rules().is_some_and(|rules| rules.signed.is_some());
+    // Verdicts take signatures to be good.
+    changes.is_beyond_networks |= is_signed(old) != is_signed(new);
     if let (Entry::Rules(old), Entry::Rules(new)) = (old, new) {
         if let (Some(old), Some(new)) = (&old.signed, &new.signed) {
             signed(old, new, changes);
@@ -123,13 +126,13 @@ fn listed(entry: &Entry) -> [(&'static str, &[AddressEntry]); 2] {
 fn fetched_entries(key: &str, old: &[AddressEntry], new: &[AddressEntry], changes: &mut Changes) {
     let (old, new) = (fetched(old), fetched(new));
     for name in old.keys().filter(|name| !new.contains_key(*name)) {
-        changes.say_of_entry(format!("{key}: no longer what is fetched as {name}"));
+        changes.say_beyond_networks(format!("{key}: no longer what is fetched as {name}"));
     }
     for (name, new) in new {
         match old.get(name) {
-            None => changes.say_of_entry(format!("{key}: newly what is fetched as {name}")),
+            None => changes.say_beyond_networks(format!("{key}: newly what is fetched as {name}")),
             Some(old) if (&old.url, &old.pick) != (&new.url, &new.pick) => {
-                changes.say_of_entry(format!("{key}: where {name} is fetched, or what of it counts, changed"));
+                changes.say_beyond_networks(format!("{key}: where {name} is fetched, or what of it counts, changed"));
             }
             Some(_) => {}
         }
@@ -155,11 +158,11 @@ fn policies(old: &Entry, new: &Entry, changes: &mut Changes) {
     let files = |documents: &[Arc<PolicyDocument>]| join(documents.iter().map(file));
     changes.shown("policy", &files(old), &files(new));
     if old.len() != new.len() {
-        changes.is_about_entry = true;
+        changes.is_beyond_networks = true;
     }
     for (old, new) in old.iter().zip(new) {
         if !says_the_same(old.policy.text(), new.policy.text()) {
-            changes.say_of_entry(format!("policy {} changed", file(new)));
+            changes.say_beyond_networks(format!("policy {} changed", file(new)));
         }
     }
 }
