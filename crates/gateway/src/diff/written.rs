@@ -106,14 +106,15 @@ fn entry(old: &Entry, new: &Entry, changes: &mut Changes) {
         fetched_entries(key, old, new, changes);
     }
     policies(old, new, changes);
-    let is_signed = |entry: &Entry| entry.rules().is_some_and(|rules| rules.signed.is_some());
     // Verdicts take signatures to be good.
-    changes.is_beyond_networks |= is_signed(old) != is_signed(new);
-    if let (Entry::Rules(old), Entry::Rules(new)) = (old, new) {
-        if let (Some(old), Some(new)) = (&old.signed, &new.signed) {
-            signed(old, new, changes);
-        }
+    changes.is_beyond_networks |= signature(old).is_some() != signature(new).is_some();
+    if let (Some(old), Some(new)) = (signature(old), signature(new)) {
+        signed(old, new, changes);
     }
+}
+
+fn signature(entry: &Entry) -> Option<&Signed> {
+    entry.rules()?.signed.as_deref()
 }
 
 /// `from` and `except`.
