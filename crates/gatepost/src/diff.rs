@@ -30,7 +30,7 @@ pub(crate) struct Comparison {
     /// Print JSON, the same in every version: see docs/diff-and-replay.md
     #[arg(long)]
     json: bool,
-    /// End with 3 if somebody may newly enter, or no longer
+    /// End with 3 if somebody may newly enter, or no longer; also if that cannot be told
     #[arg(long)]
     exit_code: bool,
 }
@@ -48,8 +48,7 @@ pub(crate) fn diff(comparison: &Comparison) -> Result<ExitCode, Failure> {
         true => report::json(&difference, hit.as_ref(), top),
         false => report::text(&difference, hit.as_ref(), top),
     })?;
-    let enters_otherwise = difference.verdicts.iter().any(|change| Turn::of(change.judgement) != Turn::Other);
-    Ok(if *exit_code && enters_otherwise { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS })
+    Ok(if *exit_code && difference.changes_who_may_enter() { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS })
 }
 
 /// What becomes of the requests of a log that both configurations judge differently.

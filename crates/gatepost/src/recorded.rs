@@ -59,6 +59,10 @@ pub(crate) struct Read {
 }
 
 /// Reads an access log, `-` being standard input, and hands every record on.
+///
+/// # Errors
+///
+/// It cannot be read, or there is no record in it.
 pub(crate) fn read(path: &Path, mut each: impl FnMut(&Recorded<'_>)) -> Result<Read, Failure> {
     let mut lines = Lines::new(open(path)?, LONGEST);
     let mut found = Read::default();
@@ -82,7 +86,7 @@ pub(crate) fn read(path: &Path, mut each: impl FnMut(&Recorded<'_>)) -> Result<R
             Line::TooLong => found.unknown += 1,
         }
     }
-    if found.records == 0 && found.unknown > 0 {
+    if found.records == 0 {
         let what = "no line of it is one of gatepost's access log";
         return Err(Failure::Input(format!("{} is something else: {what}", path.display())));
     }

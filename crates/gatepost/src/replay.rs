@@ -180,10 +180,14 @@ enum Ground {
     Unknown,
 }
 
+/// The refusal of whoever is not listed, and what it is called in the log if the body was signed as it should be.
+const NOT_LISTED: &str = "address_not_listed";
+const SIGNED_BUT_NOT_LISTED: &str = "signed_but_not_listed";
+
 impl Ground {
     fn of(reason: &str) -> Self {
         match reason {
-            "address_not_listed" | "no_route" | "method_not_allowed" | "policy_denied" => Self::Known,
+            NOT_LISTED | SIGNED_BUT_NOT_LISTED | "no_route" | "method_not_allowed" | "policy_denied" => Self::Known,
             "throttled" | "busy" => Self::Meter,
             _ => Self::Unknown,
         }
@@ -194,20 +198,23 @@ impl Turn {
     const ALL: [Self; 5] = [Self::Kept, Self::Refused, Self::Admitted, Self::RefusedOtherwise, Self::ServedOtherwise];
 
     fn of(record: &Recorded<'_>, judged: &Judged<'_>) -> Self {
-        let was_let_in = record.verdict == LoggedVerdict::Admitted;
-        let route = record.api.as_deref().zip(record.route.as_deref());
-        match judged.judgement {
-            Judgement::Admitted | Judgement::ToHttps(_) if !was_let_in => Self::Admitted,
-            Judgement::Refused { .. } | Judgement::NoListener if was_let_in => Self::Refused,
-            Judgement::Admitted | Judgement::ToHttps(_) => {
+        // Whom no route has let in was only sent to `https`.
+        let was_let_in = record.verdict == LoggedVerdict::Admitted && record.route.is_some();
+        match (was_let_in, judged.judgement.is_admitted()) {
+            (false, true) => Self::Admitted,
+            (true, false) => Self::Refused,
+            (true, true) => {
+                let route = record.api.as_deref().zip(record.route.as_deref());
                 let is_same = judged.route.map(|route| (route.api, route.key)) == route;
                 if is_same { Self::Kept } else { Self::ServedOtherwise }
             }
-            Judgement::Refused { status, reason } => {
-                let is_same = record.status == Some(status.as_u16()) && record.reason.as_deref() == Some(reason.name());
-                if is_same { Self::Kept } else { Self::RefusedOtherwise }
+            (false, false) => {
+                if is_same_answer(record, judged.judgement) {
+                    Self::Kept
+                } else {
+                    Self::RefusedOtherwise
+                }
             }
-            Judgement::NoListener => Self::RefusedOtherwise,
         }
     }
 
@@ -234,9 +241,27 @@ impl Turn {
     }
 }
 
+/// Whether a request that was not let in would be answered as it was.
+fn is_same_answer(record: &Recorded<'_>, judgement: Judgement) -> bool {
+    let is_same = |status: u16| record.status == Some(status);
+    match (record.verdict, judgement) {
+        (LoggedVerdict::Admitted, Judgement::ToHttps(status)) => is_same(status.as_u16()),
+        (LoggedVerdict::Refused, Judgement::Refused { status, reason }) => {
+            // Signatures are not judged again.
+            let was = match record.reason.as_deref() {
+                Some(SIGNED_BUT_NOT_LISTED) => Some(NOT_LISTED),
+                reason => reason,
+            };
+            is_same(status.as_u16()) && was == Some(reason.name())
+        }
+        (LoggedVerdict::Admitted | LoggedVerdict::Refused, _) => false,
+    }
+}
+
 impl Before {
     fn of(record: &Recorded<'_>) -> Self {
         let verdict = match (record.verdict, record.status) {
+            (LoggedVerdict::Admitted, Some(status)) if record.route.is_none() => format!("{status} to https"),
             (LoggedVerdict::Admitted, _) => "admitted".to_owned(),
             (LoggedVerdict::Refused, status) => {
                 let status = status.map(|status| format!("{status} ")).unwrap_or_default();

@@ -13,13 +13,14 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use gatepost_config::model::{self, AddressSet, AddressSource, Addresses, Entry};
+use gatepost_config::model::{self, AddressSet, Addresses, Entry};
 use http::Method;
 use ipnet::IpNet;
 
 pub use self::partition::Networks;
 use self::partition::{Stretch, pieces};
 use self::questions::{Question, questions};
+use self::written::Changes;
 use crate::judge::{Judge, Judgement, RouteName, Written, judge};
 use crate::request::Facts;
 use crate::snapshot::{Listener, Route};
@@ -67,6 +68,17 @@ pub struct Difference<'m> {
     pub untold: Vec<Untold<'m>>,
 }
 
+impl Difference<'_> {
+    /// Whether somebody may newly enter or no longer, as far as can be told; and so if that cannot be told.
+    #[must_use]
+    pub fn changes_who_may_enter(&self) -> bool {
+        let turns = |change: &VerdictChange<'_>| !change.judgement.map(Judgement::is_admitted).are_equal();
+        self.verdicts.iter().any(turns)
+            || self.routes.iter().any(|change| change.is_beyond_networks)
+            || self.listeners.iter().any(|change| change.is_beyond_networks)
+    }
+}
+
 /// Addresses from which requests to a route are judged otherwise.
 #[derive(Debug)]
 pub struct VerdictChange<'m> {
@@ -100,6 +112,8 @@ pub struct RouteChange<'m> {
     pub route: Sides<Option<RouteName<'m>>>,
     /// What about it, in words for people.
     pub changes: Vec<String>,
+    /// Whether it changes who may enter in a way that no networks can tell.
+    pub is_beyond_networks: bool,
 }
 
 /// A listener that came, went or is otherwise.
@@ -109,6 +123,8 @@ pub struct ListenerChange {
     pub name: Sides<Option<Arc<str>>>,
     /// What about it, in words for people.
     pub changes: Vec<String>,
+    /// Whether it changes who may enter in a way that no networks can tell.
+    pub is_beyond_networks: bool,
 }
 
 /// What else verdicts depend on.
@@ -127,7 +143,7 @@ pub enum Cause {
     Policy,
     /// The body's signature is taken to be good.
     Signature,
-    /// What a fetched set holds stands in no file.
+    /// There is no copy of a fetched set.
     FetchedSet,
     /// No request was found that reaches the route.
     Unreached,
@@ -149,9 +165,12 @@ impl Cause {
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
-            Self::Policy => "a policy decides too: it was asked about requests without headers and principal, now",
+            Self::Policy => {
+                "a policy decides too: it was asked about requests without headers and principal, now, and not about all \
+                 methods and paths"
+            }
             Self::Signature => "signatures of bodies were taken to be good",
-            Self::FetchedSet => "what a fetched address set holds stands in no file",
+            Self::FetchedSet => "of a fetched address set there is no copy: what it holds is not known",
             Self::Unreached => "no request was found that reaches the route",
         }
     }
@@ -236,7 +255,7 @@ impl<'m> Survey<'m> {
         let shifts = match self.known.get(&ground) {
             Some(shifts) => shifts.clone(),
             None => {
-                let shifts = self.shifts(listeners, &question, written);
+                let shifts = self.shifts(judges, listeners, &question, written);
                 self.known.insert(ground, shifts.clone());
                 shifts
             }
@@ -252,6 +271,7 @@ impl<'m> Survey<'m> {
     /// Where the answers to a question differ.
     fn shifts(
         &mut self,
+        judges: Sides<&Judge<'m>>,
         listeners: Sides<Option<&Listener>>,
         question: &Question,
         written: Sides<Option<Written<'m>>>,
@@ -259,7 +279,10 @@ impl<'m> Survey<'m> {
         let facts = |listener| Some((listener, question.head.facts(listener, ANYBODY)?));
         let mut asked = listeners.map(|listener| listener.and_then(facts));
         let mut shifted: Vec<(Sides<Judgement>, Vec<Stretch>)> = Vec::new();
-        let named = written.both().into_iter().flatten().flat_map(|written| networks_of(&written.route.entry));
+        let named = |judge: &Judge<'_>, written: Option<Written<'_>>| {
+            written.map(|written| networks_of(judge, &written.route.entry)).unwrap_or_default()
+        };
+        let named = [named(judges.old, written.old), named(judges.new, written.new)].concat();
         for piece in pieces(named) {
             let of = |asked: &mut Option<(&Listener, Facts<'_>)>| match asked {
                 Some((listener, facts)) => {
@@ -348,17 +371,15 @@ impl Named {
     }
 }
 
-/// Every network that the rules name, those of policies too.
-fn networks_of(entry: &Entry) -> impl Iterator<Item = IpNet> {
-    let rules = entry.rules();
-    let listed = rules.and_then(|rules| rules.from.as_ref()).into_iter();
-    let listed =
-        listed.flat_map(|rule| rule.from.iter().chain(&rule.except)).flat_map(|entry| match &entry.addresses {
-            Addresses::Network(network) => std::slice::from_ref(network),
-            Addresses::Set(set) => set.source.fixed(),
-        });
-    let policies = rules.into_iter().flat_map(|rules| &rules.policies);
-    listed.copied().chain(policies.flat_map(|document| document.policy.networks()))
+/// Every network that the rules name, those of policies too, and of copies of what is fetched.
+fn networks_of(judge: &Judge<'_>, entry: &Entry) -> Vec<IpNet> {
+    let Some(rules) = entry.rules() else { return Vec::new() };
+    let listed = rules.from.iter().flat_map(|rule| rule.from.iter().chain(&rule.except));
+    let listed = listed.flat_map(|entry| match &entry.addresses {
+        Addresses::Network(network) => vec![*network],
+        Addresses::Set(set) => judge.networks(set).unwrap_or_default(),
+    });
+    listed.chain(rules.policies.iter().flat_map(|document| document.policy.networks())).collect()
 }
 
 /// A listener and what became of it.
@@ -386,12 +407,12 @@ fn listener_pairs<'m>(listeners: Sides<&'m [model::Listener]>) -> Vec<ListenerPa
 }
 
 fn listener_change(pair: ListenerPair<'_>) -> Option<ListenerChange> {
-    let changes = match pair {
+    let Changes { said, is_beyond_networks } = match pair {
         Sides { old: Some(old), new: Some(new) } => written::listener(old, new),
-        Sides { .. } => Vec::new(),
+        Sides { .. } => Changes::default(),
     };
     let name = pair.map(|listener| listener.map(|listener| Arc::clone(&listener.name)));
-    (!changes.is_empty() || !name.are_equal()).then_some(ListenerChange { name, changes })
+    (!said.is_empty() || !name.are_equal()).then_some(ListenerChange { name, changes: said, is_beyond_networks })
 }
 
 /// A route came if nothing of the old configuration became it, and went if it became nothing of the new one: what
@@ -404,14 +425,17 @@ fn route_changes<'m>(pairs: &[Sides<Option<Written<'m>>>]) -> Vec<RouteChange<'m
     let mut changes: Vec<RouteChange<'m>> = pairs
         .iter()
         .filter_map(|pair| {
-            let changes = match *pair {
-                Sides { old: Some(old), new: Some(new) } => Some(written::route(old, new)).filter(|it| !it.is_empty()),
+            let Changes { said, is_beyond_networks } = match *pair {
+                Sides { old: Some(old), new: Some(new) } => {
+                    Some(written::route(old, new)).filter(|changes| !changes.said.is_empty())
+                }
                 Sides { old: Some(only), new: None } | Sides { old: None, new: Some(only) } => {
-                    is_alone(only).then(Vec::new)
+                    is_alone(only).then(|| written::alone(only))
                 }
                 Sides { old: None, new: None } => None,
             }?;
-            Some(RouteChange { route: pair.map(|written| written.map(Written::name)), changes })
+            let route = pair.map(|written| written.map(Written::name));
+            Some(RouteChange { route, changes: said, is_beyond_networks })
         })
         .collect();
     changes.sort();
@@ -420,18 +444,25 @@ fn route_changes<'m>(pairs: &[Sides<Option<Written<'m>>>]) -> Vec<RouteChange<'m
 
 /// What else the verdicts depend on, and the routes that no request was found for.
 fn untold<'m>(judges: Sides<&Judge<'m>>, asked: &[Sides<Option<Written<'m>>>]) -> Vec<Untold<'m>> {
-    let apis = judges.both().into_iter().flat_map(|judge| &judge.model().apis);
-    let routes: Vec<Written<'m>> =
-        apis.flat_map(|api| api.routes.iter().map(move |route| Written { api, route })).collect();
+    let routes = judges.both().into_iter().flat_map(|judge| {
+        let routes = |api: &'m model::Api| api.routes.iter().map(move |route| Written { api, route });
+        judge.model().apis.iter().flat_map(routes).map(move |written| (judge, written))
+    });
+    let routes: Vec<(&Judge<'m>, Written<'m>)> = routes.collect();
     let reached = asked.iter().flat_map(|pair| pair.both()).flatten();
     let reached: HashSet<*const model::Route> = reached.map(|written| std::ptr::from_ref(written.route)).collect();
-    let of = |holds: &dyn Fn(&model::Route) -> bool| -> BTreeSet<RouteName<'m>> {
-        routes.iter().filter(|written| holds(written.route)).map(|written| written.name()).collect()
+    let where_it = |holds: &dyn Fn(&Judge<'_>, &model::Route) -> bool| -> BTreeSet<RouteName<'m>> {
+        routes
+            .iter()
+            .filter(|(judge, written)| holds(judge, written.route))
+            .map(|(_, written)| written.name())
+            .collect()
     };
+    let of = |holds: &dyn Fn(&model::Route) -> bool| where_it(&|_, route| holds(route));
     let causes = [
         (Cause::Policy, of(&|route| route.entry.rules().is_some_and(|rules| !rules.policies.is_empty()))),
         (Cause::Signature, of(&|route| route.entry.rules().is_some_and(|rules| rules.signed.is_some()))),
-        (Cause::FetchedSet, of(&names_fetched_set)),
+        (Cause::FetchedSet, where_it(&names_set_without_copy)),
         (Cause::Unreached, of(&|route| !reached.contains(&std::ptr::from_ref(route)))),
     ];
     let untold = |(cause, routes): (Cause, BTreeSet<_>)| {
@@ -440,12 +471,12 @@ fn untold<'m>(judges: Sides<&Judge<'m>>, asked: &[Sides<Option<Written<'m>>>]) -
     causes.into_iter().filter_map(untold).collect()
 }
 
-fn names_fetched_set(route: &model::Route) -> bool {
+fn names_set_without_copy(judge: &Judge<'_>, route: &model::Route) -> bool {
     let rule = route.entry.rules().and_then(|rules| rules.from.as_ref());
     rule.is_some_and(|rule| {
         rule.from.iter().chain(&rule.except).any(|entry| match &entry.addresses {
             Addresses::Network(_) => false,
-            Addresses::Set(set) => matches!(set.source, AddressSource::Fetched(_)),
+            Addresses::Set(set) => judge.networks(set).is_none(),
         })
     })
 }

@@ -5,9 +5,11 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use gatepost_config::model::{self, Model};
+use gatepost_config::model::{self, AddressSet, AddressSource, Model};
+use gatepost_ranges::Feeds;
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use ipnet::IpNet;
 
 use crate::admission::Meters;
 use crate::clock::Clock;
@@ -28,6 +30,8 @@ pub struct Judge<'m> {
     listeners: HashMap<&'m str, Arc<Listener>>,
     /// By where the text of its key lies, which a compiled route shares with the one it was compiled from.
     written: HashMap<*const u8, Written<'m>>,
+    /// What is judged by in place of lists that are fetched.
+    copies: Feeds,
 }
 
 /// A request as far as it is known once somebody has read it.
@@ -89,11 +93,13 @@ pub(crate) struct Written<'m> {
 }
 
 impl<'m> Judge<'m> {
-    /// Compiles `model` as for serving, without its sockets.
+    /// Compiles `model` as for serving, without its sockets. Of sets that are fetched the last good copies count that
+    /// its state directory has.
     #[must_use]
     pub fn new(model: &'m Model) -> Self {
         let now = Clock::start().now();
-        let snapshot = Snapshot::compile(model, None, &mut Lasting::for_one_client(model), &Stats::default(), now);
+        let mut lasting = Lasting::for_one_client(model);
+        let snapshot = Snapshot::compile(model, None, &mut lasting, &Stats::default(), now);
         let compiled = |listener: &'m model::Listener| {
             let key = ListenKey::of(listener).next()?;
             Some((&*listener.name, Arc::clone(snapshot.listeners.get(&key)?)))
@@ -103,6 +109,7 @@ impl<'m> Judge<'m> {
             model,
             listeners: model.listeners.iter().filter_map(compiled).collect(),
             written: routes.map(|written| (written.route.key.as_ptr(), written)).collect(),
+            copies: lasting.feeds,
         }
     }
 
@@ -124,6 +131,16 @@ impl<'m> Judge<'m> {
 
     pub(crate) fn listener(&self, name: &str) -> Option<&Listener> {
         self.listeners.get(name).map(|listener| &**listener)
+    }
+
+    /// The networks of a set by which is judged: of one that is fetched, those of its copy. None if it has no copy.
+    pub(crate) fn networks(&self, set: &AddressSet) -> Option<Vec<IpNet>> {
+        match &set.source {
+            AddressSource::Fixed(networks) => Some(networks.clone()),
+            AddressSource::Fetched(_) => {
+                self.copies.get(set).filter(|copy| copy.is_loaded()).map(|copy| copy.networks())
+            }
+        }
     }
 
     /// The route that this one was compiled from.

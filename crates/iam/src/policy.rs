@@ -17,6 +17,8 @@ pub struct Policy {
     statements: Box<[Statement]>,
     /// Whose policy it is; absent for an identity policy.
     pub(crate) api: Option<ApiArn>,
+    /// The document, as it was read.
+    text: Box<str>,
     /// The length of the document in characters.
     pub(crate) characters: usize,
 }
@@ -77,6 +79,12 @@ impl Policy {
         &self.statements
     }
 
+    /// The document, as it was read.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Every network that a condition compares an address with: between their edges, the document says the same of all
     /// addresses, unless it compares them as text.
     pub fn networks(&self) -> impl Iterator<Item = IpNet> {
@@ -135,7 +143,12 @@ fn read(text: &str, api: Option<&ApiArn>) -> Result<Policy, PolicyError> {
             None
         }
     };
-    let policy = policy.map(|statements| Policy { statements, api: api.cloned(), characters: text.chars().count() });
+    let policy = policy.map(|statements| Policy {
+        statements,
+        api: api.cloned(),
+        text: text.into(),
+        characters: text.chars().count(),
+    });
     reporter.finish(policy)
 }
 

@@ -179,6 +179,12 @@ impl LiveSet {
         self.current.load().as_ref()?.network_of(address)
     }
 
+    /// Every network that it has, after overlapping and neighbouring ones were merged; nothing if it was never loaded.
+    #[must_use]
+    pub fn networks(&self) -> Vec<IpNet> {
+        self.current.load().as_ref().map(|set| set.networks().collect()).unwrap_or_default()
+    }
+
     /// Whether it has a good copy.
     #[must_use]
     pub fn is_loaded(&self) -> bool {

@@ -115,7 +115,7 @@ fn routes_text(route: Sides<Option<RouteName<'_>>>) -> String {
 }
 
 fn route_text(change: &RouteChange<'_>) -> String {
-    let RouteChange { route, changes } = change;
+    let RouteChange { route, changes, is_beyond_networks: _ } = change;
     changed_text(&routes_text(*route), Sides { old: route.old.is_some(), new: route.new.is_some() }, changes)
 }
 
@@ -187,11 +187,13 @@ pub(crate) fn json(difference: &Difference<'_>, hit: Option<&Hit<'_>>, top: usiz
             old: change.route.old.map(NameReport::of),
             new: change.route.new.map(NameReport::of),
             changes: &change.changes,
+            beyond_networks: change.is_beyond_networks,
         }),
         listeners: List::of(&difference.listeners, top, |change| ListenerReport {
             old: change.name.old.as_deref(),
             new: change.name.new.as_deref(),
             changes: &change.changes,
+            beyond_networks: change.is_beyond_networks,
         }),
         untold: difference
             .untold
@@ -273,6 +275,8 @@ struct RouteReport<'d> {
     old: Option<NameReport<'d>>,
     new: Option<NameReport<'d>>,
     changes: &'d [String],
+    /// Whether it changes who may enter in a way that no networks can tell.
+    beyond_networks: bool,
 }
 
 #[derive(Serialize)]
@@ -280,6 +284,8 @@ struct ListenerReport<'d> {
     old: Option<&'d str>,
     new: Option<&'d str>,
     changes: &'d [String],
+    /// Whether it changes who may enter in a way that no networks can tell.
+    beyond_networks: bool,
 }
 
 #[derive(Serialize)]

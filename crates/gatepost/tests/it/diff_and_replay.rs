@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::net::Ipv4Addr;
 
-use gatepost_testkit::{Json, PATIENCE, Raw, eventually};
+use gatepost_testkit::{Json, Origin, PATIENCE, Raw, Script, eventually};
 
-use crate::home::{Home, answering};
+use crate::home::{Home, answering, get_until};
 
 const OLD: &str = r#"[listen.public]
 addresses = ["127.0.0.1:8080"]
@@ -160,4 +160,136 @@ async fn tens_of_thousands_of_networks_are_compared_and_told_in_few_words() {
     assert!(stdout.contains("from 5120000 IPv4 addresses\n      10.0.2.0/24\n"), "{stdout}");
     assert!(stdout.contains("… and 19992 more"), "{stdout}");
     assert!(stdout.lines().count() < 20, "{stdout}");
+}
+
+/// A line of a log, of a request for `GET /a`.
+fn logged(verdict: &str) -> String {
+    r#"{"time":"2026-11-20T14:10:57.007Z","id":"0f0e0d0c0b0a0908","listener":"default","client":"203.0.113.9","client_from":"socket","method":"GET","host":"a.test","path":"/a",VERDICT,"total_ms":0.1,"bytes_in":0,"bytes_out":0}
+"#
+    .replace("VERDICT", verdict)
+}
+
+const ADMITTED: &str = r#""api":"default","route":"GET /a","verdict":"admitted","status":204"#;
+
+#[tokio::test]
+async fn a_log_without_a_line_of_a_gateways_is_an_error() {
+    let home = home();
+    let cut = &logged(ADMITTED)[..80];
+    for text in ["", "\n\n", cut] {
+        home.write("access.log", text);
+        for arguments in [&["replay", "access.log"][..], &["diff", "gatepost.toml", "new.toml", "--log", "access.log"]]
+        {
+            let (code, _, stderr) = home.outcome(arguments).await;
+            assert_eq!(code, 1, "{arguments:?} of {text:?}: {stderr}");
+            assert!(stderr.contains("no line of it is one of gatepost's access log"), "{stderr}");
+        }
+    }
+}
+
+/// How many requests are newly admitted, newly refused, refused in another way, and keep their verdict.
+async fn turns(home: &Home) -> (i32, [u64; 4]) {
+    let (code, stdout, stderr) = home.outcome(&["replay", "--json", "access.log", "--exit-code"]).await;
+    let told: Json = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}{stderr}"));
+    let fields = ["newly_admitted", "newly_refused", "refused_otherwise", "kept"];
+    (code, fields.map(|field| told[field].as_u64().unwrap()))
+}
+
+#[tokio::test]
+async fn whoever_signed_and_was_not_listed_is_newly_admitted_once_listed() {
+    let not_listed =
+        r#""api":"default","route":"GET /a","verdict":"refused","reason":"signed_but_not_listed","status":403"#;
+    let configuration = |from: &str| {
+        format!(
+            "listen = \"127.0.0.1:8080\"\n[route.\"POST /a\"]\nfrom = [\"{from}\"]\nsigned = {{ github = \"file:secret\" }}\nrespond = {{ status = 204 }}\n"
+        )
+    };
+    let home = Home::new("");
+    home.write("secret", "It's a Secret to Everybody");
+    home.write("access.log", &logged(not_listed).replace("GET", "POST"));
+    home.write("gatepost.toml", &configuration("192.0.2.0/24"));
+    assert_eq!(turns(&home).await, (0, [0, 0, 0, 1]));
+    home.write("gatepost.toml", &configuration("203.0.113.0/24"));
+    assert_eq!(turns(&home).await, (3, [1, 0, 0, 0]));
+}
+
+#[tokio::test]
+async fn whoever_is_only_sent_to_https_does_not_enter_by_replay_as_by_diff() {
+    let route = "[route.\"GET /a\"]\nopen = true\nrespond = { status = 204 }\n";
+    let plain =
+        "[listen.inside]\naddresses = [\"127.0.0.1:8081\"]\n[listen.default]\naddresses = [\"127.0.0.1:8080\"]\n";
+    let home = Home::new(&format!("{plain}redirect = \"https\"\n{route}"));
+    home.write("plain.toml", &format!("{plain}{route}"));
+    home.write("access.log", &logged(ADMITTED));
+    assert_eq!(turns(&home).await, (3, [0, 1, 0, 0]));
+    let asked = ["diff", "plain.toml", "gatepost.toml", "--log", "access.log", "--exit-code"];
+    let (code, stdout, _) = home.outcome(&asked).await;
+    assert_eq!(code, 3);
+    assert!(stdout.contains("0 newly admitted, 1 newly refused"), "{stdout}");
+
+    // What was sent there already, and the way back.
+    home.write("access.log", &logged(r#""verdict":"admitted","status":308"#));
+    assert_eq!(turns(&home).await, (0, [0, 0, 0, 1]));
+    home.write("gatepost.toml", &home.read("plain.toml"));
+    assert_eq!(turns(&home).await, (3, [1, 0, 0, 0]));
+}
+
+#[tokio::test]
+async fn what_is_fetched_is_compared_by_its_last_good_copy_and_counts_without_one() {
+    let publisher = Origin::start(Script::ok(r#"{"hooks": ["192.30.252.0/22"], "web": ["192.0.2.0/24"]}"#)).await;
+    let url = publisher.url();
+    let configuration = |from: &str| {
+        format!(
+            "listen = \"127.0.0.1:0\"\n[server]\nadmin = \"127.0.0.1:0\"\n[addresses.hooks]\nurl = \"{url}/meta\"\npick = \"/hooks\"\n[route.\"GET /a\"]\nfrom = [{from}]\nrespond = {{ status = 204 }}\n"
+        )
+    };
+    let home = Home::new(&configuration("\"192.0.2.1\""));
+    home.write("new.toml", &configuration("\"192.0.2.1\", \"hooks\""));
+    home.write(
+        "shorter.toml",
+        &configuration("\"192.0.2.1\", \"hooks\"").replace("from = [", "except = [\"192.30.252.0/23\"]\nfrom = ["),
+    );
+    let asked = ["diff", "gatepost.toml", "new.toml", "--exit-code", "--json"];
+    let (code, stdout, _) = home.outcome(&asked).await;
+    let told: Json = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(code, 3, "{stdout}");
+    assert_eq!((&told["untold"][0]["cause"], &told["newly_admitted"]["total"]), (&"fetched_set".into(), &0.into()));
+    assert_eq!(told["routes"]["first"][0]["changes"][0], "from: newly what is fetched as hooks");
+    assert_eq!(told["routes"]["first"][0]["beyond_networks"], true);
+
+    home.write("fetching.toml", &home.read("new.toml"));
+    let mut running = home.gatepost(&["run", "fetching.toml"]);
+    let mut client = Raw::connect(running.admin_address().await).await;
+    get_until(&mut client, "/readyz", |response| response.status == 200).await;
+    running.insist("TERM", PATIENCE).await;
+
+    for (old, new, list, expected) in [
+        ("gatepost.toml", "new.toml", "newly_admitted", "192.30.252.0/22"),
+        ("new.toml", "gatepost.toml", "newly_refused", "192.30.252.0/22"),
+        ("new.toml", "shorter.toml", "newly_refused", "192.30.252.0/23"),
+    ] {
+        let (code, stdout, _) = home.outcome(&["diff", old, new, "--exit-code", "--json"]).await;
+        let told: Json = serde_json::from_str(&stdout).unwrap();
+        assert_eq!((code, &told[list]["total"], &told["untold"]), (3, &1.into(), &Json::Array(Vec::new())), "{stdout}");
+        assert_eq!(told[list]["first"][0]["networks"]["first"], Json::from(vec![expected]), "{stdout}");
+    }
+}
+
+#[tokio::test]
+async fn a_policy_that_says_something_else_ends_with_3_where_that_is_asked_for() {
+    let home = Home::new("listen = \"127.0.0.1:8080\"\n[route.\"GET /a\"]\npolicy = \"file:old.json\"\nrespond = {}\n");
+    home.write("new.toml", &home.read("gatepost.toml").replace("old.json", "new.json"));
+    for (name, agent) in [("old", "a"), ("new", "b")] {
+        let condition = format!(r#""Condition": {{"StringEquals": {{"aws:UserAgent": "{agent}"}}}}"#);
+        home.write(
+            &format!("{name}.json"),
+            &format!(r#"{{"Statement": [{{"Effect": "Allow", "Principal": "*", "Action": "execute-api:Invoke", "Resource": "*", {condition}}}]}}"#),
+        );
+    }
+    let (code, stdout, _) = home.outcome(&["diff", "gatepost.toml", "new.toml", "--exit-code"]).await;
+    assert_eq!(code, 3, "{stdout}");
+    assert!(stdout.contains("policy new.json changed"), "{stdout}");
+    assert!(stdout.contains("not about all methods and paths"), "{stdout}");
+    home.write("new.json", &home.read("old.json").replace(", ", ",\n"));
+    let (code, stdout, _) = home.outcome(&["diff", "gatepost.toml", "new.toml", "--exit-code"]).await;
+    assert_eq!(code, 0, "{stdout}");
 }

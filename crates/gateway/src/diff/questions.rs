@@ -1,14 +1,14 @@
 //! For every route a request that reaches it: which requests stand for all.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use gatepost_config::model::{self, HostPattern, Methods, RouteMatcher, Segment};
 use http::Method;
 
 use crate::diff::{ANYBODY, ListenerPair, Request, Sides};
-use crate::judge::{Head, Judge, Written, judge};
-use crate::snapshot::{Api, Hosts, Listener};
+use crate::judge::{Head, Judge, RouteName, Written, judge};
+use crate::snapshot::{Api, Hosts, Listener, below_base};
 
 /// A request to ask both sides about.
 pub(super) struct Question {
@@ -29,25 +29,31 @@ pub(super) fn questions<'m>(
         listener: Arc::clone(name),
         taken: matchers().flat_map(static_segments).collect(),
         unnamed: unnamed_methods(&matchers().flat_map(methods).collect()),
+        policed: policed(judges),
+        prefixes: BTreeSet::new(),
         asked: HashSet::new(),
         questions: Vec::new(),
     };
-    let hosts = hosts(listeners);
-    for side in [(judges.old, listeners.old), (judges.new, listeners.new)] {
-        let (judge, Some(listener)) = side else { continue };
-        for host in &hosts {
-            let written = listener
-                .hosts
-                .of(&host.name)
-                .0
-                .iter()
-                .filter_map(|api: &Arc<Api>| judge.model().apis.get(api.number as usize));
-            for route in written.flat_map(|api| api.routes.iter().map(|route| Written { api, route })) {
-                asker.ask(listener, host, route);
+    let sides = [(judges.old, listeners.old), (judges.new, listeners.new)];
+    let sides = || sides.into_iter().filter_map(|(judge, listener)| Some((judge, listener?)));
+    for host in hosts(listeners) {
+        let answering: Vec<&model::Api> = sides().flat_map(|(judge, listener)| apis(judge, listener, &host)).collect();
+        asker.prefixes = asker.prefixes(&answering);
+        for (judge, listener) in sides() {
+            for api in apis(judge, listener, &host) {
+                for route in &api.routes {
+                    asker.ask(listener, &host, Written { api, route });
+                }
             }
         }
     }
     asker.questions
+}
+
+/// The APIs that answer there.
+fn apis<'m>(judge: &Judge<'m>, listener: &Listener, host: &AskedHost) -> impl Iterator<Item = &'m model::Api> {
+    let model = judge.model();
+    listener.hosts.of(&host.name).0.iter().filter_map(|api: &Arc<Api>| model.apis.get(api.number as usize))
 }
 
 /// A host that stands for those that a pattern matches.
@@ -62,22 +68,39 @@ struct Asker<'m> {
     taken: HashSet<&'m str>,
     /// Methods that no key names: they stand for what `ANY` and `$default` are asked for beside those that others are.
     unnamed: Vec<Method>,
+    policed: Policed<'m>,
+    /// Where on this host APIs and routes of either side begin: what matches many paths is asked about there too.
+    prefixes: BTreeSet<String>,
     asked: HashSet<Request>,
     questions: Vec<Question>,
 }
 
 impl Asker<'_> {
-    /// Asks, once for each method of the key, what reaches the route, if anything does.
+    /// Asks, once for each method of the key, what reaches the route, if anything does; and about all that is tried
+    /// where a policy may tell it apart.
     fn ask(&mut self, listener: &Listener, host: &AskedHost, written: Written<'_>) {
         let named = methods(&written.route.matcher);
+        let policed = self.policed.get(&written.name());
         // What is served by `$default` has nothing in common, so each of its paths is asked about.
-        let kinds = match written.route.matcher {
-            RouteMatcher::Default => self.paths(written).into_iter().map(|path| vec![path]).collect(),
+        let mut kinds = match written.route.matcher {
+            RouteMatcher::Default => one_by_one(self.paths(written)),
+            RouteMatcher::Path { .. } if policed.is_some() => one_by_one(self.paths(written)),
             RouteMatcher::Path { .. } => vec![self.paths(written)],
         };
+        kinds.extend(one_by_one(self.deeper(written)));
+        kinds.extend(policed.into_iter().flatten().map(|path| vec![format!("{}{path}", written.api.base)]));
+        let lists = match (policed, named) {
+            (None, []) => vec![self.unnamed.clone()],
+            (None, named) => one_by_one(named.to_vec()),
+            (Some(_), []) => one_by_one(unnamed_methods(&HashSet::new()).into_iter().chain([Method::HEAD])),
+            (Some(_), named) => {
+                // Whoever may GET may HEAD.
+                let head = named.contains(&Method::GET).then_some(Method::HEAD);
+                one_by_one(named.iter().cloned().chain(head))
+            }
+        };
         for paths in kinds {
-            let lists = if named.is_empty() { vec![self.unnamed.clone()] } else { one_by_one(named) };
-            for methods in lists {
+            for methods in &lists {
                 let tries = paths.iter().flat_map(|path| methods.iter().map(move |method| (method, path)));
                 let mut heads = tries.filter_map(|(method, path)| Head::new(method, &host.name, path));
                 if let Some(head) = heads.find(|head| reaches(head, listener, written)) {
@@ -121,6 +144,44 @@ impl Asker<'_> {
         }
     }
 
+    /// Paths of which the key matches many, at and below what begins there.
+    fn deeper(&self, written: Written<'_>) -> Vec<String> {
+        let base = &written.api.base;
+        let begin = match &written.route.matcher {
+            RouteMatcher::Default => base.to_string(),
+            RouteMatcher::Path { segments, .. } if matches!(segments.last(), Some(Segment::Greedy(_))) => {
+                let leading = segments.iter().map_while(|segment| match segment {
+                    Segment::Static(text) => Some(format!("/{text}")),
+                    Segment::Parameter(_) | Segment::Greedy(_) => None,
+                });
+                format!("{base}{}", leading.collect::<String>())
+            }
+            RouteMatcher::Path { .. } => return Vec::new(),
+        };
+        let below = self.prefixes.iter().filter(|prefix| below_base(&begin, prefix).is_some());
+        below.flat_map(|prefix| [prefix.clone(), format!("{prefix}/{}", self.free("-"))]).collect()
+    }
+
+    /// Where these APIs begin, and what routes of them match before they match anything.
+    fn prefixes(&self, apis: &[&model::Api]) -> BTreeSet<String> {
+        /// Of routes: a bound for configurations that are long.
+        const MOST: usize = 1000;
+        let bases = apis.iter().filter(|api| !api.base.is_empty()).map(|api| api.base.to_string());
+        let routes = apis.iter().flat_map(|api| api.routes.iter().map(move |route| (api, &route.matcher)));
+        let routes = routes.filter_map(|(api, matcher)| match matcher {
+            RouteMatcher::Default => None,
+            RouteMatcher::Path { segments, .. } => {
+                let pieces = segments.iter().filter_map(|segment| match segment {
+                    Segment::Static(text) => Some(format!("/{text}")),
+                    Segment::Parameter(name) => Some(format!("/{}", self.free(name))),
+                    Segment::Greedy(_) => None,
+                });
+                Some(format!("{}{}", api.base, pieces.collect::<String>())).filter(|prefix| !prefix.is_empty())
+            }
+        });
+        bases.chain(routes.take(MOST)).collect()
+    }
+
     /// The name of a parameter, as a segment that is no route's own.
     fn free(&self, name: &str) -> String {
         let mut free = name.to_owned();
@@ -131,8 +192,41 @@ impl Asker<'_> {
     }
 }
 
-fn one_by_one(methods: &[Method]) -> Vec<Vec<Method>> {
-    methods.iter().map(|method| vec![method.clone()]).collect()
+fn one_by_one<T>(items: impl IntoIterator<Item = T>) -> Vec<Vec<T>> {
+    items.into_iter().map(|item| vec![item]).collect()
+}
+
+/// The routes that have a policy on either side, and the paths below their base that their policies speak of.
+type Policed<'m> = HashMap<RouteName<'m>, BTreeSet<String>>;
+
+fn policed<'m>(judges: Sides<&Judge<'m>>) -> Policed<'m> {
+    /// Of one route: a bound for documents that are long.
+    const MOST: usize = 64;
+    let mut policed = Policed::new();
+    let apis = judges.both().into_iter().flat_map(|judge| &judge.model().apis);
+    for written in apis.flat_map(|api| api.routes.iter().map(move |route| Written { api, route })) {
+        let policies = written.route.entry.rules().map_or(&[][..], |rules| &rules.policies);
+        if !policies.is_empty() {
+            let paths = policies.iter().flat_map(|document| spoken_of(document.policy.text()));
+            let known = policed.entry(written.name()).or_default();
+            for path in paths.take(MOST) {
+                known.insert(path);
+            }
+        }
+    }
+    policed
+}
+
+/// `/pets/7` of `execute-api:/*/GET/pets/7`: paths that resources of the document match, and others that may be asked
+/// about as well.
+fn spoken_of(document: &str) -> impl Iterator<Item = String> {
+    /// An API, a stage and a method come first.
+    const BEFORE: usize = 3;
+    let path = |text: &str| -> String {
+        let pieces = text.split('/').skip(BEFORE).map(|piece| piece.replace('*', "any").replace('?', "x"));
+        pieces.map(|piece| format!("/{piece}")).collect()
+    };
+    document.split('"').map(path).filter(|path| !path.is_empty())
 }
 
 /// The usual methods that are not among these, and one that is unusual. GET is HEAD too.

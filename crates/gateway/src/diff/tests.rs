@@ -190,6 +190,130 @@ fn of_thousands_of_networks_the_one_that_is_missing_is_found() {
     assert_eq!(told(&text(u32::MAX), &text(4)), ["GET /a: admitted -> 403 address_not_listed from 1.0.16.0/32"]);
 }
 
+/// Whether it counts as a change of who may enter.
+fn is_beyond_networks(old: &str, new: &str) -> bool {
+    let (old, new) = (model(old), model(new));
+    diff(&Judge::new(&old), &Judge::new(&new)).changes_who_may_enter()
+}
+
+#[test]
+fn what_is_fetched_is_told_by_name_and_counts() {
+    const SETS: &str = "[addresses.hooks]\nurl = \"https://a.test/meta\"\npick = \"/hooks\"\n";
+    let text = |rules: &str| with(&[("GET /a", rules)]) + SETS;
+    let plain = text("from = [\"192.0.2.1\"]");
+    let listed = text("from = [\"192.0.2.1\", \"hooks\"]");
+    let excepted = text("from = [\"192.0.2.1\"]\nexcept = [\"hooks\"]");
+    for (old, new, expected) in [
+        (&plain, &listed, "from: newly what is fetched as hooks"),
+        (&listed, &plain, "from: no longer what is fetched as hooks"),
+        (&plain, &excepted, "except: newly what is fetched as hooks"),
+        (&excepted, &plain, "except: no longer what is fetched as hooks"),
+        (&listed, &listed.replace("/meta", "/other"), "from: where hooks is fetched, or what of it counts, changed"),
+        (&listed, &listed.replace("/hooks", "/web"), "from: where hooks is fetched, or what of it counts, changed"),
+    ] {
+        let told = told(old, new);
+        assert!(told.contains(&format!("GET /a => GET /a: {expected}")), "{expected}: {told:?}");
+        assert!(is_beyond_networks(old, new), "{expected}");
+    }
+    let listening = |senders: &str| {
+        format!("[listen.default]\naddresses = [\"127.0.0.1:8080\"]\nbehind = [{senders}]\n{SETS}")
+            + &with(&[("GET /a", "open = true")])[26..]
+    };
+    let (old, new) = (listening("\"10.0.0.1\""), listening("\"10.0.0.1\", \"hooks\""));
+    let expected = "listener default => default: behind: who is believed about the client's address; networks here are \
+                    those of clients; behind: newly what is fetched as hooks";
+    assert!(told(&old, &new).contains(&expected.to_owned()), "{:?}", told(&old, &new));
+    assert!(is_beyond_networks(&old, &new));
+    assert!(!is_beyond_networks(&listed, &listed));
+    // Where there is nothing to tell in networks, a route that comes counts too.
+    assert!(is_beyond_networks(
+        &with(&[("GET /b", "open = true")]),
+        &(listed + "[route.\"GET /b\"]\nopen = true\nrespond = {}")
+    ));
+}
+
+#[test]
+fn what_is_open_below_the_base_of_another_api_is_asked_about_there() {
+    let open = |key: &str| with(&[(key, "open = true")]);
+    let api = "[api.v1]\nbase = \"/v1\"\n[api.v1.route.\"GET /a\"]\nopen = true\nrespond = { status = 204 }\n";
+    for key in ["ANY /{rest+}", "$default", "GET /{rest+}"] {
+        let (old, new) = (open(key) + api, open(key));
+        for (old, new, expected) in [(&old, &new, "404 no_route -> admitted"), (&new, &old, "admitted -> 404 no_route")]
+        {
+            let expected = format!("{key}: {expected} from 0.0.0.0/0 ::/0");
+            assert!(told(old, new).contains(&expected), "{expected}: {:?}", told(old, new));
+        }
+    }
+}
+
+#[test]
+fn what_is_open_below_a_route_of_its_own_api_is_asked_about_there() {
+    let rules = "from = [\"192.0.2.0/24\"]";
+    let old = with(&[("ANY /{rest+}", "open = true"), ("GET /admin/{rest+}", rules)]);
+    let new = with(&[("ANY /{rest+}", "open = true"), ("ANY /admin/{rest+}", rules)]);
+    let told = told(&old, &new);
+    assert!(told.iter().any(|told| told.contains(" -> 403 address_not_listed")), "{told:?}");
+}
+
+#[test]
+fn a_signature_that_is_no_longer_asked_for_counts() {
+    let signed = with(&[("POST /a", "from = [\"192.0.2.1\"]\nsigned = { github = \"env:PATH\" }")]);
+    let plain = with(&[("POST /a", "from = [\"192.0.2.1\"]")]);
+    assert!(is_beyond_networks(&signed, &plain) && is_beyond_networks(&plain, &signed));
+    assert!(!is_beyond_networks(&signed, &signed));
+}
+
+/// A model of one route with this policy.
+fn with_policy(key: &str, statements: &str) -> (tempfile::TempDir, Model) {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("policy.json"), format!("{{\"Statement\": [{statements}]}}")).unwrap();
+    let text = with(&[(key, "policy = \"file:policy.json\"")]);
+    let model = load_text("gatepost.toml", &text, directory.path())
+        .unwrap_or_else(|report| panic!("{}", report.render(false)))
+        .model;
+    (directory, model)
+}
+
+fn allow(resource: &str) -> String {
+    format!(
+        r#"{{"Effect": "Allow", "Principal": "*", "Action": "execute-api:Invoke", "Resource": "execute-api:/*/{resource}"}}"#
+    )
+}
+
+#[test]
+fn policies_are_asked_about_methods_and_paths_that_they_tell_apart() {
+    for (key, old, new, request) in [
+        ("ANY /a", "GET/a", "*", ("DELETE", "/a")),
+        ("GET /a", "GET/a", "*", ("HEAD", "/a")),
+        ("GET /pets/{id}", "GET/pets/7", "GET/pets/8", ("GET", "/pets/8")),
+        ("ANY /{rest+}", "*", "GET/admin/*", ("POST", "/rest")),
+        ("$default", "GET/-", "GET/admin/*/x", ("GET", "/admin/any/x")),
+    ] {
+        let ((_old, old), (_new, new)) = (with_policy(key, &allow(old)), with_policy(key, &allow(new)));
+        let difference = diff(&Judge::new(&old), &Judge::new(&new));
+        let is_told = difference
+            .verdicts
+            .iter()
+            .any(|change| change.requests.iter().any(|asked| (asked.method.as_str(), &*asked.path) == request));
+        assert!(is_told, "{key}: {difference:#?}");
+    }
+}
+
+#[test]
+fn a_policy_that_says_something_else_is_told_even_if_no_verdict_changes() {
+    let on = |agent: &str| {
+        allow("*").replace("}", &format!(r#", "Condition": {{"StringEquals": {{"aws:UserAgent": "{agent}"}}}}}}"#))
+    };
+    for (new, is_other) in [(on("b b"), true), (on("a  b"), true), (on("a b").replace(", ", " ,\n\t"), false)] {
+        let ((_old, old), (_new, new)) = (with_policy("GET /a", &on("a b")), with_policy("GET /a", &new));
+        let difference = diff(&Judge::new(&old), &Judge::new(&new));
+        assert_eq!(difference.changes_who_may_enter(), is_other, "{difference:#?}");
+        let said = difference.routes.iter().flat_map(|route| &route.changes);
+        assert_eq!(said.filter(|said| said.ends_with("policy.json changed")).count(), usize::from(is_other));
+        assert!(difference.untold[0].cause.text().contains("methods and paths"));
+    }
+}
+
 /// A route's rules, with addresses of which many meet.
 fn entry() -> impl Strategy<Value = String> {
     let network = (0_u8..4, 6_u8..=28, any::<bool>()).prop_map(|(bits, length, v6)| {
@@ -210,12 +334,14 @@ fn entry() -> impl Strategy<Value = String> {
 
 fn configuration() -> impl Strategy<Value = String> {
     let keys = prop::sample::subsequence(vec!["GET /a", "GET,POST /b", "ANY /a", "ANY /{rest+}", "$default"], 1..=4);
-    let api = (keys, prop::collection::vec(entry(), 5), 0_usize..3);
+    let api = (keys, prop::collection::vec(entry(), 5), 0_usize..3, any::<bool>());
     prop::collection::vec(api, 1..3).prop_map(|apis| {
         let mut text = "listen = \"127.0.0.1:8080\"\n".to_owned();
-        for (number, (keys, entries, hosts)) in apis.into_iter().enumerate() {
+        for (number, (keys, entries, hosts, is_above)) in apis.into_iter().enumerate() {
             let hosts = ["", "hosts = [\"a.test\"]\n", "hosts = [\"*.a.test\", \"b.test\"]\n"][hosts];
-            text += &format!("[api.api{number}]\nbase = \"/{number}\"\n{hosts}");
+            // Others may have their base below the first one's.
+            let base = if number == 0 && is_above { String::new() } else { format!("base = \"/{number}\"\n") };
+            text += &format!("[api.api{number}]\n{base}{hosts}");
             for (key, entry) in keys.into_iter().zip(entries) {
                 text += &format!("[api.api{number}.route.\"{key}\"]\n{entry}\nrespond = {{ status = 204 }}\n");
             }
@@ -242,7 +368,7 @@ proptest! {
             false => IpAddr::from([first, rest[0] & 1, 0, rest[1] & 1]),
         }).collect();
         for (host, pattern) in hosts {
-            for (method, path) in [("GET", "/0/a"), ("DELETE", "/0/a"), ("POST", "/1/b"), ("PUT", "/1/c"), ("GET", "/0/")] {
+            for (method, path) in [("GET", "/0/a"), ("DELETE", "/0/a"), ("POST", "/1/b"), ("PUT", "/1/c"), ("GET", "/0/"), ("GET", "/1/d")] {
                 let method: Method = method.parse().unwrap();
                 for client in &addresses {
                     let asked = Asked { listener: "default", client: *client, method: &method, host, path };

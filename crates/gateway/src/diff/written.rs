@@ -1,16 +1,19 @@
 //! What two things that were written say differently, in words for people. Who may enter is not told here: that follows
 //! from verdicts.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use gatepost_config::model::{
-    self, Action, AddressEntry, Addresses, Balance, Behind, Entry, Forward, Redirect, Replay, Respond, Rules, Scheme,
-    Signed, Template, TemplatePart, Throttle, ThrottleBy, Upstream,
+    self, Action, AddressEntry, AddressSource, Addresses, Balance, Behind, Entry, Feed, Forward, PolicyDocument,
+    Redirect, Replay, Respond, Rules, Scheme, Signed, Template, TemplatePart, Throttle, ThrottleBy, Upstream,
 };
 
 use crate::explain::told::{forward_text, rate_text};
 use crate::judge::Written;
 
 /// What a route does otherwise: where requests go, and what they may take.
-pub(super) fn route(old: Written<'_>, new: Written<'_>) -> Vec<String> {
+pub(super) fn route(old: Written<'_>, new: Written<'_>) -> Changes {
     let mut changes = Changes::default();
     if old.name() != new.name() {
         changes.say(format!("{} answers instead of {}", new.name(), old.name()));
@@ -23,11 +26,20 @@ pub(super) fn route(old: Written<'_>, new: Written<'_>) -> Vec<String> {
     changes.shown("parallel", &or_none(old.parallel), &or_none(new.parallel));
     changes.shown("max_body", &old.max_body.to_string(), &new.max_body.to_string());
     changes.plain("compat", &old_api.compat, &new_api.compat);
-    changes.0
+    changes
+}
+
+/// What is to be said of a route that came or went, besides that it did: nothing. Networks do not tell all who may
+/// enter if it names what is fetched, or a policy.
+pub(super) fn alone(only: Written<'_>) -> Changes {
+    let rules = only.route.entry.rules();
+    let has_policies = rules.is_some_and(|rules| !rules.policies.is_empty());
+    let names_fetched = listed(&only.route.entry).into_iter().any(|(_, entries)| !fetched(entries).is_empty());
+    Changes { said: Vec::new(), is_beyond_networks: has_policies || names_fetched }
 }
 
 /// What a listener is otherwise.
-pub(super) fn listener(old: &model::Listener, new: &model::Listener) -> Vec<String> {
+pub(super) fn listener(old: &model::Listener, new: &model::Listener) -> Changes {
     let mut changes = Changes::default();
     let addresses = |listener: &model::Listener| join(listener.addresses.iter().map(ToString::to_string));
     changes.shown("addresses", &addresses(old), &addresses(new));
@@ -37,19 +49,36 @@ pub(super) fn listener(old: &model::Listener, new: &model::Listener) -> Vec<Stri
     changes.plain("private", &old.private, &new.private);
     changes.plain("limits", &old.limits, &new.limits);
     if !believe_alike(old.behind.as_ref(), new.behind.as_ref()) {
-        changes
-            .say("behind: who is believed about the client's address; networks here are those of clients".to_owned());
+        changes.say_beyond_networks(
+            "behind: who is believed about the client's address; networks here are those of clients".to_owned(),
+        );
     }
-    changes.0
+    fetched_entries("behind", senders(old), senders(new), &mut changes);
+    changes
+}
+
+fn senders(listener: &model::Listener) -> &[AddressEntry] {
+    listener.behind.as_ref().map_or(&[], |behind| &behind.senders)
 }
 
 /// What was found to differ.
 #[derive(Default)]
-struct Changes(Vec<String>);
+pub(super) struct Changes {
+    /// In words for people.
+    pub(super) said: Vec<String>,
+    /// Whether it changes who may enter in a way that no networks can tell.
+    pub(super) is_beyond_networks: bool,
+}
 
 impl Changes {
     fn say(&mut self, change: String) {
-        self.0.push(change);
+        self.said.push(change);
+    }
+
+    /// What changes who may enter in a way that no networks can tell.
+    fn say_beyond_networks(&mut self, change: String) {
+        self.say(change);
+        self.is_beyond_networks = true;
     }
 
     /// From this to that.
@@ -73,13 +102,86 @@ impl Changes {
 
 fn entry(old: &Entry, new: &Entry, changes: &mut Changes) {
     changes.shown("who may enter", &entry_text(old), &entry_text(new));
-    if let (Entry::Rules(old), Entry::Rules(new)) = (old, new) {
-        let policies = |rules: &Rules| join(rules.policies.iter().map(|policy| policy.file.display().to_string()));
-        changes.shown("policy", &policies(old), &policies(new));
-        if let (Some(old), Some(new)) = (&old.signed, &new.signed) {
-            signed(old, new, changes);
+    for ((key, old), (_, new)) in listed(old).into_iter().zip(listed(new)) {
+        fetched_entries(key, old, new, changes);
+    }
+    policies(old, new, changes);
+    // Verdicts take signatures to be good.
+    changes.is_beyond_networks |= signature(old).is_some() != signature(new).is_some();
+    if let (Some(old), Some(new)) = (signature(old), signature(new)) {
+        signed(old, new, changes);
+    }
+}
+
+fn signature(entry: &Entry) -> Option<&Signed> {
+    entry.rules()?.signed.as_deref()
+}
+
+/// `from` and `except`.
+fn listed(entry: &Entry) -> [(&'static str, &[AddressEntry]); 2] {
+    let rule = entry.rules().and_then(|rules| rules.from.as_ref());
+    [("from", rule.map_or(&[][..], |rule| &rule.from)), ("except", rule.map_or(&[][..], |rule| &rule.except))]
+}
+
+/// What is fetched is not the same everywhere and always, so it is told by name.
+fn fetched_entries(key: &str, old: &[AddressEntry], new: &[AddressEntry], changes: &mut Changes) {
+    let (old, new) = (fetched(old), fetched(new));
+    for name in old.keys().filter(|name| !new.contains_key(*name)) {
+        changes.say_beyond_networks(format!("{key}: no longer what is fetched as {name}"));
+    }
+    for (name, new) in new {
+        match old.get(name) {
+            None => changes.say_beyond_networks(format!("{key}: newly what is fetched as {name}")),
+            Some(old) if (&old.url, &old.pick) != (&new.url, &new.pick) => {
+                changes.say_beyond_networks(format!("{key}: where {name} is fetched, or what of it counts, changed"));
+            }
+            Some(_) => {}
         }
     }
+}
+
+/// The sets that are fetched, by name.
+fn fetched<'e>(entries: &'e [AddressEntry]) -> BTreeMap<&'e str, &'e Feed> {
+    let feed = |entry: &'e AddressEntry| match &entry.addresses {
+        Addresses::Network(_) => None,
+        Addresses::Set(set) => match &set.source {
+            AddressSource::Fixed(_) => None,
+            AddressSource::Fetched(feed) => Some((&*set.name, feed)),
+        },
+    };
+    entries.iter().filter_map(feed).collect()
+}
+
+/// A document says more than can be asked about.
+fn policies(old: &Entry, new: &Entry, changes: &mut Changes) {
+    let [old, new] = [old, new].map(|entry| entry.rules().map_or(&[][..], |rules| &rules.policies));
+    let file = |document: &Arc<PolicyDocument>| document.file.display().to_string();
+    let files = |documents: &[Arc<PolicyDocument>]| join(documents.iter().map(file));
+    changes.shown("policy", &files(old), &files(new));
+    if old.len() != new.len() {
+        changes.is_beyond_networks = true;
+    }
+    for (old, new) in old.iter().zip(new) {
+        if !says_the_same(old.policy.text(), new.policy.text()) {
+            changes.say_beyond_networks(format!("policy {} changed", file(new)));
+        }
+    }
+}
+
+/// Whether two JSON documents differ in nothing but the space between their tokens.
+fn says_the_same(old: &str, new: &str) -> bool {
+    tokens(old).eq(tokens(new))
+}
+
+/// The characters of a JSON document, without the space between its tokens.
+fn tokens(text: &str) -> impl Iterator<Item = char> {
+    let (mut in_string, mut is_escaped) = (false, false);
+    text.chars().filter(move |character| {
+        let is_quote = *character == '"' && !is_escaped;
+        is_escaped = *character == '\\' && !is_escaped;
+        in_string ^= is_quote;
+        in_string || !character.is_ascii_whitespace()
+    })
 }
 
 /// `from, signed`: what is asked.
