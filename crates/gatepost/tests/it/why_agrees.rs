@@ -161,6 +161,12 @@ fn without(model: &Model, explanation: &Explanation) -> Model {
                     // Nothing that allows is left, which is not the same as nothing that must.
                     rules.from = Some(AddressRule { from: Vec::new(), except: Vec::new() });
                 }
+                // No configuration asks for nothing and lets somebody in.
+                if let Rules { from: None, policies, signed: None } = rules
+                    && policies.is_empty()
+                {
+                    route.entry = Entry::Open;
+                }
             }
             if let Entry::Rules(Rules { from: Some(AddressRule { from, except }), .. }) = &mut route.entry {
                 from.retain(|entry| !named(&entry.place));
