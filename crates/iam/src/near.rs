@@ -68,7 +68,7 @@ impl Statement {
         if principal || action || resource {
             return Some(Miss::Subject { principal, action, resource });
         }
-        self.conditions.iter().find(|condition| !condition.holds(request.context)).map(Miss::Condition)
+        self.conditions.iter().find(|condition| !condition.holds(self.effect, request.context)).map(Miss::Condition)
     }
 }
 
