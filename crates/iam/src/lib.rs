@@ -79,6 +79,7 @@ mod combine;
 mod condition;
 mod document;
 mod error;
+mod form;
 mod glob;
 mod key;
 mod lint;
