@@ -101,8 +101,9 @@ impl ArnPattern {
         Ok(Self { parts: [arn?, partition?, service?, region?, account?], rest: rest? })
     }
 
-    pub(crate) fn matches_text(&self, text: &str, context: &impl Context) -> bool {
-        let Some([arn, partition, service, region, account, rest]) = split(text) else { return false };
+    /// Whether it describes the ARN of these six parts, as [`split`] gives them.
+    pub(crate) fn matches_split(&self, parts: [&str; 6], context: &impl Context) -> bool {
+        let [arn, partition, service, region, account, rest] = parts;
         self.matches_parts([arn, partition, service, region, account], &[rest], context)
     }
 

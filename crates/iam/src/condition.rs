@@ -11,10 +11,11 @@ use gatepost_prefix::PrefixSet;
 pub(crate) use compile::compile;
 pub(crate) use operator::{Comparison, Quantifier};
 
-use crate::arn::ArnPattern;
+use crate::arn::{ArnPattern, split};
 use crate::glob::{Case, Pattern};
 use crate::key::Key;
 use crate::number::Decimal;
+use crate::statement::Effect;
 use crate::time::parse_time;
 use crate::value::{Context, Value};
 
@@ -63,7 +64,8 @@ pub(crate) enum Test {
 }
 
 impl Condition {
-    pub(crate) fn holds(&self, context: &impl Context) -> bool {
+    /// Whether it holds for a statement of that effect.
+    pub(crate) fn holds(&self, effect: Effect, context: &impl Context) -> bool {
         let values = context.value(&self.key);
         let values = values.as_slice();
         if let Test::Null { absent, present } = self.test {
@@ -73,10 +75,13 @@ impl Condition {
         if values.is_empty() {
             return self.holds_without_key();
         }
+        // Nobody is let in for a value that nobody can read, so an Allow takes it for one that a negated operator lists.
+        let unread = self.negated && effect == Effect::Allow;
+        let meets = |value: &Value<'_>| self.test.meets(value, context).unwrap_or(unread);
         match self.quantifier {
-            Quantifier::Single => values.iter().any(|value| self.test.meets(value, context)) != self.negated,
-            Quantifier::All => values.iter().all(|value| self.test.meets(value, context) != self.negated),
-            Quantifier::Any => values.iter().any(|value| self.test.meets(value, context) != self.negated),
+            Quantifier::Single => values.iter().any(meets) != self.negated,
+            Quantifier::All => values.iter().all(|value| meets(value) != self.negated),
+            Quantifier::Any => values.iter().any(|value| meets(value) != self.negated),
         }
     }
 
@@ -106,31 +111,40 @@ impl Test {
         if let Self::Address(networks) = self { Some(networks) } else { None }
     }
 
-    /// Whether the value is one of those listed. A value that cannot be read as what is compared is none of them.
-    fn meets(&self, value: &Value<'_>, context: &impl Context) -> bool {
+    /// Whether the value is one of those listed. Absent: it cannot be read as what is compared.
+    fn meets(&self, value: &Value<'_>, context: &impl Context) -> Option<bool> {
         match self {
             Self::Text { case, patterns } => matches_any(patterns, value, *case, context),
-            Self::Arn { patterns, .. } => value
-                .text()
-                .is_some_and(|text| patterns.iter().any(|pattern| pattern.matches_text(text.as_str(), context))),
+            Self::Arn { patterns, .. } => {
+                let text = value.text()?;
+                let parts = split(text.as_str())?;
+                Some(patterns.iter().any(|pattern| pattern.matches_split(parts, context)))
+            }
             Self::Number { comparison, values } => {
-                number(value).is_some_and(|asked| values.iter().any(|written| comparison.holds(&asked, written)))
+                let asked = number(value)?;
+                Some(values.iter().any(|written| comparison.holds(&asked, written)))
             }
             Self::Date { comparison, values } => {
-                date(value).is_some_and(|asked| values.iter().any(|written| comparison.holds(&asked, written)))
+                let asked = date(value)?;
+                Some(values.iter().any(|written| comparison.holds(&asked, written)))
             }
-            Self::Bool(patterns) => is_bool(value) && matches_any(patterns, value, Case::Ignored, context),
+            Self::Bool(patterns) => {
+                is_bool(value).then_some(())?;
+                matches_any(patterns, value, Case::Ignored, context)
+            }
             Self::Binary(values) => {
-                value.text().is_some_and(|text| values.iter().any(|written| text.as_str().as_bytes() == &**written))
+                let text = value.text()?;
+                Some(values.iter().any(|written| text.as_str().as_bytes() == &**written))
             }
-            Self::Address(set) => address(value).is_some_and(|address| set.contains(address)),
-            Self::Null { .. } => false,
+            Self::Address(set) => Some(set.contains(address(value)?)),
+            Self::Null { .. } => None,
         }
     }
 }
 
-fn matches_any(patterns: &[Pattern], value: &Value<'_>, case: Case, context: &impl Context) -> bool {
-    value.text().is_some_and(|text| patterns.iter().any(|pattern| pattern.matches(&[text.as_str()], case, context)))
+fn matches_any(patterns: &[Pattern], value: &Value<'_>, case: Case, context: &impl Context) -> Option<bool> {
+    let text = value.text()?;
+    Some(patterns.iter().any(|pattern| pattern.matches(&[text.as_str()], case, context)))
 }
 
 fn number(value: &Value<'_>) -> Option<Decimal> {

@@ -139,6 +139,14 @@ impl Pattern {
         self.variables > 0
     }
 
+    /// The keys of the variables without default.
+    pub(crate) fn needed_keys(&self) -> impl Iterator<Item = &Key> {
+        self.tokens.iter().filter_map(|token| match token {
+            Token::Variable { key, default: None, .. } => Some(key),
+            Token::Variable { .. } | Token::Literal(_) | Token::AnyRun | Token::AnyOne => None,
+        })
+    }
+
     pub(crate) fn tokens(&self) -> &[Token] {
         &self.tokens
     }

@@ -90,6 +90,34 @@ impl Key {
         }
     }
 
+    /// Whether a request of nobody in particular may have it.
+    pub(crate) fn may_be_of_anonymous(&self) -> bool {
+        match self {
+            Self::CurrentTime
+            | Self::EpochTime
+            | Self::SourceIp
+            | Self::VpcSourceIp
+            | Self::SourceVpc
+            | Self::SourceVpce
+            | Self::SecureTransport
+            | Self::UserAgent
+            | Self::Referer
+            | Self::PrincipalType => true,
+            Self::SourceArn
+            | Self::PrincipalArn
+            | Self::PrincipalAccount
+            | Self::PrincipalOrgId
+            | Self::PrincipalOrgPaths
+            | Self::PrincipalTag(_)
+            | Self::UserId
+            | Self::UserName
+            | Self::TokenIssueTime
+            | Self::MultiFactorAuthPresent
+            | Self::MultiFactorAuthAge
+            | Self::Other(_) => false,
+        }
+    }
+
     /// Whether every request has it: no statement about its absence can be true.
     pub(crate) fn is_always_present(&self) -> bool {
         matches!(self, Self::CurrentTime | Self::EpochTime | Self::SecureTransport)

@@ -58,15 +58,17 @@
 //! apigateway-resource-policies-aws-condition-keys, api-gateway-control-access-using-iam-policies-to-invoke-api, limits).
 //! Where they are silent:
 //!
-//! - Numbers and dates are compared exactly, as decimals with 18 places. A value that cannot be read as what an operator
-//!   compares is none of the values listed, so a negated operator holds.
+//! - Numbers and dates are compared exactly, as decimals with 18 places.
+//! - A value of the request that cannot be read as what an operator compares is none of the values listed, so a positive
+//!   operator does not hold. Under a negated one it is read to the caller's disadvantage: an Allow takes it for one of
+//!   the values listed, a Deny for none of them.
 //! - A key with several values under an operator without `ForAllValues` or `ForAnyValue`: a positive operator wants any of
 //!   them, a negated one none.
 //! - IPv4-mapped IPv6 is IPv4, in policies and in requests.
 //! - `NotPrincipal` is read to the caller's disadvantage: to be spared by a Deny, all that the caller is must be listed;
 //!   to be left out by an Allow, any of it.
 //! - `NotResource` with a variable that the request has no value for is read to the caller's disadvantage, too: an Allow
-//!   allows nothing, a Deny denies.
+//!   allows nothing; a Deny denies unless another entry of the list names the resource.
 //! - Lists and maps without entries are refused, but `"Condition": {}`.
 
 #![forbid(unsafe_code)]
@@ -77,6 +79,7 @@ mod combine;
 mod condition;
 mod document;
 mod error;
+mod form;
 mod glob;
 mod key;
 mod lint;

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::arn::ArnPattern;
 use crate::condition::{Condition, Quantifier, Test};
+use crate::glob::Pattern;
 use crate::key::Key;
 use crate::policy::Policy;
 use crate::principal::{PrincipalPattern, PrincipalRule};
@@ -44,6 +46,13 @@ pub enum LintKind {
     DeadAction,
     /// A resource with the method `ANY`, which no request has.
     MethodAny,
+    /// A resource with a method that is not in capitals, behind a `*` that is meant as the stage.
+    MethodInSmallLetters,
+    /// A condition that compares with a variable that no request has a value for.
+    DeadVariable {
+        /// The variable's key.
+        key: Key,
+    },
     /// A resource that ends with a method behind a `*`, and so stands for paths that end with it.
     EndsWithMethod,
     /// The pattern of an ARN that no ARN has the form of.
@@ -96,10 +105,14 @@ pub enum Never {
     AlwaysPresent(Key),
     /// A condition on an ARN without a pattern that has the form of one.
     ArnPattern(Key),
+    /// A condition that compares only with variables that no request has a value for, this one first.
+    Variable(Key),
+    /// An Allow of all but resources that are never known, for want of this variable.
+    UnknownExceptions(Key),
 }
 
 /// Why a resource matches no request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeadResource {
     /// It belongs to another service, or to another API than the policy.
     Elsewhere,
@@ -107,12 +120,18 @@ pub enum DeadResource {
     EndsBehindApi,
     /// It ends before the path.
     EndsBeforePath,
+    /// Its method is not in capitals.
+    MethodInSmallLetters,
+    /// Its path is not spelled as paths of requests are.
+    PathForm,
+    /// It has a variable without default that no request has a value for.
+    Variable(Key),
 }
 
 /// What stands beside a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Standing {
-    /// Nothing that could allow in its place: callers are anonymous, or every document must allow.
+    /// Nothing that could allow in its place, and nobody known by name: every caller is anonymous.
     Alone,
     /// Identity policies or authorizers, which allow on their own where this policy is silent.
     BesideIdentities,
@@ -130,7 +149,7 @@ impl Policy {
         }
         let by_address = standing == Standing::BesideIdentities && self.api.is_some() && !self.denies_by_address();
         for statement in self.statements() {
-            let mut found = Findings { policy: self, statement, lints: &mut lints };
+            let mut found = Findings { policy: self, standing, statement, lints: &mut lints };
             found.dead_ends();
             if statement.effect == Effect::Allow {
                 found.too_wide();
@@ -154,6 +173,7 @@ impl Policy {
 /// Looks at one statement.
 struct Findings<'p> {
     policy: &'p Policy,
+    standing: Standing,
     statement: &'p Statement,
     lints: &'p mut Vec<Lint>,
 }
@@ -179,6 +199,8 @@ impl Findings<'_> {
                 self.tell(LintKind::DeadResource(dead), at.clone());
             } else if entry.method_is_any() {
                 self.tell(LintKind::MethodAny, at.clone());
+            } else if entry.method_is_a_word() {
+                self.tell(LintKind::MethodInSmallLetters, at.clone());
             } else if entry.ends_with_a_method() {
                 self.tell(LintKind::EndsWithMethod, at.clone());
             }
@@ -187,12 +209,16 @@ impl Findings<'_> {
             if let Test::Arn { incomplete: true, .. } = test {
                 self.tell(LintKind::DeadArnPattern { key: key.clone() }, at.clone());
             }
+            let variable = self.dead_variables(test).into_iter().flatten().next().cloned();
+            if let Some(key) = variable {
+                self.tell(LintKind::DeadVariable { key }, at.clone());
+            }
         }
     }
 
     /// Why the statement matches nothing, and where that is written.
     fn never(&self) -> Option<(Never, Option<Range<usize>>)> {
-        let Statement { principal, action, resource, conditions, .. } = self.statement;
+        let Statement { effect, principal, action, resource, conditions, .. } = self.statement;
         if principal.as_ref().is_some_and(PrincipalRule::is_nobody) {
             return Some((Never::Nobody, None));
         }
@@ -203,6 +229,15 @@ impl Findings<'_> {
             resource.entries.iter().map(|(entry, at)| Some((self.dead(entry)?, at.clone()))).collect();
         if let Some((dead, at)) = dead.filter(|_| !resource.negated).and_then(|dead| dead.into_iter().next()) {
             return Some((Never::Resource(dead), Some(at)));
+        }
+        if resource.negated && *effect == Effect::Allow {
+            let dead = |(entry, at): &(ResourcePattern, Range<usize>)| {
+                let key = entry.needed_keys().find(|key| self.is_dead(key))?;
+                Some((Never::UnknownExceptions(key.clone()), Some(at.clone())))
+            };
+            if let Some(never) = resource.entries.iter().find_map(dead) {
+                return Some(never);
+            }
         }
         let never =
             |condition: &Condition| self.never_holds(condition).map(|because| (because, Some(condition.at.clone())));
@@ -224,6 +259,10 @@ impl Findings<'_> {
         if self.statement.conditions.iter().any(contradicts) {
             return Some(Never::Contradiction(key()));
         }
+        let dead: Option<Vec<&Key>> = self.dead_variables(&condition.test).into_iter().collect();
+        if let Some(variable) = dead.as_ref().and_then(|keys| keys.first()).filter(|_| !condition.negated) {
+            return Some(Never::Variable((*variable).clone()));
+        }
         match &condition.test {
             Test::Arn { patterns, .. } if patterns.is_empty() && !condition.negated => Some(Never::ArnPattern(key())),
             Test::Arn { .. }
@@ -242,8 +281,37 @@ impl Findings<'_> {
             Some(DeadResource::Elsewhere)
         } else if resource.ends_behind_the_api() {
             Some(DeadResource::EndsBehindApi)
+        } else if resource.ends_before_the_path() {
+            Some(DeadResource::EndsBeforePath)
+        } else if resource.method_in_small_letters() {
+            Some(DeadResource::MethodInSmallLetters)
+        } else if resource.path_has_another_form() {
+            Some(DeadResource::PathForm)
         } else {
-            resource.ends_before_the_path().then_some(DeadResource::EndsBeforePath)
+            resource.needed_keys().find(|key| self.is_dead(key)).cloned().map(DeadResource::Variable)
+        }
+    }
+
+    /// Of each pattern, the first variable that never has a value, so that the pattern matches nothing.
+    fn dead_variables<'t>(&self, test: &'t Test) -> Vec<Option<&'t Key>> {
+        let dead = |pattern: &'t Pattern| pattern.needed_keys().find(|key| self.is_dead(key));
+        match test {
+            Test::Text { patterns, .. } | Test::Bool(patterns) => patterns.iter().map(dead).collect(),
+            Test::Arn { patterns, .. } => {
+                let parts = |arn: &'t ArnPattern| arn.parts.iter().chain([&arn.rest]);
+                patterns.iter().map(|arn| parts(arn).find_map(dead)).collect()
+            }
+            Test::Number { .. } | Test::Date { .. } | Test::Binary(_) | Test::Address(_) | Test::Null { .. } => {
+                Vec::new()
+            }
+        }
+    }
+
+    /// Whether a variable of this key never has a value.
+    fn is_dead(&self, key: &Key) -> bool {
+        match self.standing {
+            Standing::Alone => !key.may_be_of_anonymous(),
+            Standing::BesideIdentities => false,
         }
     }
 
@@ -317,6 +385,8 @@ impl Lint {
             LintKind::DeadResource(dead) => dead.help().to_owned(),
             LintKind::DeadAction => Never::Action.help(),
             LintKind::MethodAny => "write `*` for every method".to_owned(),
+            LintKind::MethodInSmallLetters => DeadResource::MethodInSmallLetters.help().to_owned(),
+            LintKind::DeadVariable { .. } => VARIABLE_HELP.to_owned(),
             LintKind::EndsWithMethod => DeadResource::EndsBeforePath.help().to_owned(),
             LintKind::DeadArnPattern { .. } => ARN_HELP.to_owned(),
             LintKind::AllowsAllBut { element } => {
@@ -335,6 +405,7 @@ impl Lint {
     }
 }
 
+const VARIABLE_HELP: &str = "write the value itself, or give the variable a default: `${aws:username, 'nobody'}`";
 const ARN_HELP: &str = "write all six parts: `arn:aws:iam::*:role/app-*`";
 
 impl fmt::Display for Lint {
@@ -353,6 +424,12 @@ impl fmt::Display for Lint {
                 write!(out, "compares `{key}` with a pattern of fewer than six parts, which matches no ARN")
             }
             LintKind::MethodAny => out.write_str("has a resource with the method `ANY`, which no request has"),
+            LintKind::MethodInSmallLetters => out.write_str(
+                "has a resource with a method in small letters, so it stands for paths with that word: `*` takes slashes too",
+            ),
+            LintKind::DeadVariable { key } => {
+                write!(out, "compares with `${{{key}}}`, which no request has a value for: nothing equals that")
+            }
             LintKind::EndsWithMethod => out.write_str(
                 "has a resource that ends with a method, so it stands for paths that end so: `*` takes slashes too",
             ),
@@ -382,6 +459,7 @@ impl Never {
             Self::UnknownKey(_) => "see the guide for the keys that requests have".to_owned(),
             Self::Contradiction(_) | Self::AlwaysPresent(_) => "remove one of the conditions".to_owned(),
             Self::ArnPattern(_) => ARN_HELP.to_owned(),
+            Self::Variable(_) | Self::UnknownExceptions(_) => VARIABLE_HELP.to_owned(),
         }
     }
 }
@@ -396,16 +474,25 @@ impl fmt::Display for Never {
             Self::Contradiction(key) => write!(out, "`{key}` cannot be absent and compared"),
             Self::AlwaysPresent(key) => write!(out, "every request has `{key}`"),
             Self::ArnPattern(key) => write!(out, "`{key}` is compared with what is no pattern of ARNs"),
+            Self::Variable(key) => write!(out, "it compares with `${{{key}}}`, which no request has a value for"),
+            Self::UnknownExceptions(key) => {
+                write!(out, "`NotResource` has `${{{key}}}`, which no request has a value for")
+            }
         }
     }
 }
 
 impl DeadResource {
-    fn help(self) -> &'static str {
+    fn help(&self) -> &'static str {
         match self {
             Self::Elsewhere => "write `execute-api:/*` for all of this API",
             Self::EndsBehindApi => "for the whole API end it with `/*`",
             Self::EndsBeforePath => "let it go on: `…/STAGE/METHOD/*`",
+            Self::MethodInSmallLetters => "write the method in capitals: `…/STAGE/GET/*`",
+            Self::PathForm => {
+                "write letters, digits and `-._~` as they are, and every other escape in capitals: `caf%C3%A9`, `~user`"
+            }
+            Self::Variable(_) => VARIABLE_HELP,
         }
     }
 }
@@ -413,6 +500,9 @@ impl DeadResource {
 impl fmt::Display for DeadResource {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
+            Self::MethodInSmallLetters => "its method is not in capitals, as those of requests are",
+            Self::PathForm => "its path is not in the one form that paths of requests are brought to",
+            Self::Variable(key) => return write!(out, "it has `${{{key}}}`, which no request has a value for"),
             Self::Elsewhere => "it is of another service or another API",
             Self::EndsBehindApi => "it ends with the slash behind the API's id, where every request goes on",
             Self::EndsBeforePath => "it ends before the path, where every request goes on",

@@ -2,7 +2,9 @@
 
 use crate::arn::{ApiArn, ArnPattern, Resource, split_pattern};
 use crate::error::Mistake;
+use crate::form::may_be_of_a_path;
 use crate::glob::{Case, Pattern, PatternError, Token};
+use crate::key::Key;
 use crate::value::Context;
 
 /// Some resources.
@@ -20,6 +22,23 @@ pub(crate) enum ResourceError {
     Mistake(Mistake),
     Pattern(PatternError),
 }
+
+/// How surely a segment is the method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MethodPlace {
+    /// It can be nothing else.
+    Certain,
+    /// It is meant, but the `*` before it takes slashes too.
+    Meant,
+}
+
+/// The segment that is meant as the method.
+struct Method {
+    text: String,
+    place: MethodPlace,
+}
+
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 const SHORT: &str = "execute-api:/";
 
@@ -105,7 +124,24 @@ impl ResourcePattern {
 
     /// Whether the method is written as `ANY`.
     pub(crate) fn method_is_any(&self) -> bool {
-        let Self::Like(pattern) = self else { return false };
+        self.method().is_some_and(|method| method.text == "ANY")
+    }
+
+    /// Whether the method is certainly not in capitals.
+    pub(crate) fn method_in_small_letters(&self) -> bool {
+        let Some(Method { text, place: MethodPlace::Certain }) = self.method() else { return false };
+        text.split('*').next().is_some_and(|known| known.contains(|letter: char| letter.is_ascii_lowercase()))
+    }
+
+    /// Whether a word that is a method in small letters follows a `*` that may be meant as the stage.
+    pub(crate) fn method_is_a_word(&self) -> bool {
+        let Some(Method { text, place: MethodPlace::Meant }) = self.method() else { return false };
+        !METHODS.contains(&text.as_str()) && METHODS.contains(&text.to_ascii_uppercase().as_str())
+    }
+
+    /// What is meant as the method, each wildcard and variable as `*`.
+    fn method(&self) -> Option<Method> {
+        let Self::Like(pattern) = self else { return None };
         let mut written = String::new();
         for token in pattern.rest.tokens() {
             match token {
@@ -114,10 +150,42 @@ impl ResourcePattern {
             }
         }
         let mut segments = written.split('/');
-        let before = [segments.next(), segments.next()];
+        let before = [segments.next()?, segments.next()?];
+        let text = segments.next()?.to_owned();
+        if before.iter().all(|segment| !segment.contains('*')) {
+            return Some(Method { text, place: MethodPlace::Certain });
+        }
         // A run that is all of the stage is meant as one stage.
-        let plain = |segment: &Option<&str>| segment.is_some_and(|text| text == "*" || !text.contains('*'));
-        before.iter().all(plain) && segments.next() == Some("ANY")
+        let plain = before.iter().all(|segment| *segment == "*" || !segment.contains('*'));
+        plain.then_some(Method { text, place: MethodPlace::Meant })
+    }
+
+    /// Whether the path is spelled as no request's is. Behind the third slash all is path, for a run only adds slashes;
+    /// and so is the end.
+    pub(crate) fn path_has_another_form(&self) -> bool {
+        let Self::Like(pattern) = self else { return false };
+        let tokens = pattern.rest.tokens();
+        let mut slashes = 0;
+        for (index, token) in tokens.iter().enumerate() {
+            let Token::Literal(text) = token else { continue };
+            let path = match text.match_indices('/').nth(3_usize.saturating_sub(slashes + 1)) {
+                _ if slashes >= 3 => Some(&**text),
+                Some((at, _)) => text.get(at..),
+                None if index + 1 == tokens.len() => text.rsplit('/').next(),
+                None => None,
+            };
+            if path.is_some_and(|path| !may_be_of_a_path(path)) {
+                return true;
+            }
+            slashes += text.matches('/').count();
+        }
+        false
+    }
+
+    /// The keys of the variables without default.
+    pub(crate) fn needed_keys(&self) -> impl Iterator<Item = &Key> {
+        let pattern = if let Self::Like(pattern) = self { Some(pattern) } else { None };
+        pattern.into_iter().flat_map(|pattern| pattern.rest.needed_keys())
     }
 
     fn has_runs(&self) -> bool {

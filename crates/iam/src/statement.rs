@@ -87,7 +87,7 @@ impl Statement {
         self.admits_action(request)
             && self.admits_principal(request)
             && self.admits_resource(request)
-            && self.conditions.iter().all(|condition| condition.holds(request.context))
+            && self.conditions.iter().all(|condition| condition.holds(self.effect, request.context))
     }
 
     pub(crate) fn admits_action(&self, request: &Request<'_, impl Context>) -> bool {

@@ -48,13 +48,47 @@ fn what_hardly_anybody_means() {
 }
 
 #[test]
+fn what_no_request_looks_like() {
+    let said: Vec<String> = [
+        r#""Effect": "Deny", "Resource": "execute-api:/prod/GET/caf%c3%a9""#,
+        r#""Effect": "Deny", "Resource": ["execute-api:/*/é", "execute-api:/prod/*/%7euser", "execute-api:/*é", "execute-api:/a b", "*"]"#,
+        r#""Effect": "Deny", "Resource": "execute-api:/*/*/a b""#,
+        r#""Effect": "Deny", "Resource": "execute-api:/prod/get/lower""#,
+        r#""Resource": ["execute-api:/*/get/lower", "execute-api:/prod/post*", "*"]"#,
+        r#""Effect": "Deny", "Resource": "execute-api:/prod/GET/${aws:username}""#,
+        r#""NotResource": ["execute-api:/prod/GET/x", "execute-api:/prod/GET/${aws:username}"]"#,
+        r#""Effect": "Deny", "Condition": {"StringEquals": {"aws:UserAgent": "${aws:userid}"}}"#,
+        r#""Effect": "Deny", "Condition": {"StringEquals": {"aws:UserAgent": ["curl", "${aws:PrincipalTag/agent}"]}}"#,
+        r#""Effect": "Deny", "Condition": {"StringNotLike": {"aws:UserAgent": "${aws:userid}*"}}"#,
+        r#""Effect": "Deny", "Condition": {"ArnLike": {"aws:SourceArn": "arn:aws:iam::*:user/${aws:username}"}}"#,
+    ]
+    .into_iter()
+    .map(of)
+    .collect();
+    insta::assert_snapshot!(said.join("\n"));
+}
+
+#[test]
+fn variables_of_callers_are_meant_where_callers_have_names() {
+    for elements in [
+        r#""Resource": "execute-api:/prod/GET/${aws:username}""#,
+        r#""Effect": "Deny", "Condition": {"StringNotLike": {"aws:UserAgent": "${aws:userid}*"}}"#,
+    ] {
+        let text = document(&[statement(elements)]);
+        assert_eq!(told(&resource_policy(&text), &text, Standing::BesideIdentities), "", "{elements}");
+    }
+}
+
+#[test]
 fn what_is_meant() {
     for elements in [
         r#""Resource": "execute-api:/*/*/forward""#,
         r#""Resource": "execute-api:/*""#,
         r#""Resource": "arn:aws:execute-api:*:*:*""#,
         r#""Resource": "arn:aws:execute-api:us-east-1:123456789012:a?i/prod/GET/pets""#,
-        r#""Resource": "execute-api:/prod/GET/${aws:username}""#,
+        r#""Resource": "execute-api:/prod/GET/${aws:username, 'nobody'}/${aws:SourceIp}""#,
+        r#""Resource": "execute-api:/prod/GET/caf%C3%A9/~user/a%20b/%*/x?%C?""#,
+        r#""Resource": ["execute-api:/*/*/lower", "execute-api:/*lower/case/*", "execute-api:/prod/*get/x", "execute-api:/*/files/*", "execute-api:/*/healthz"]"#,
         r#""Resource": "arn:aws:execute-api:*:*:*/""#,
         r#""Action": "*""#,
         r#""Effect": "Deny", "Condition": {"StringNotEquals": {"aws:SourceVpce": "vpce-1"}}"#,

@@ -98,7 +98,7 @@ fn numbers_are_compared() {
         ("NumericGreaterThan", "aws:MultiFactorAuthAge", "0", Value::Number(0), false),
         ("NumericGreaterThanEquals", "aws:MultiFactorAuthAge", "0", Value::Number(0), true),
         ("NumericLessThan", "aws:MultiFactorAuthAge", "300", text("soon"), false),
-        ("NumericNotEquals", "aws:MultiFactorAuthAge", "300", text("soon"), true),
+        ("NumericNotEquals", "aws:MultiFactorAuthAge", "300", text("soon"), false),
         ("NumericLessThan", "aws:EpochTime", "1768478401", time(1_768_478_400), true),
         ("NumericLessThan", "aws:EpochTime", "1768478400", Value::Number(1_768_478_400), false),
     ]);
@@ -160,7 +160,7 @@ fn addresses_are_compared() {
         ("IpAddress", "aws:SourceIp", r#""192.0.2.0/24""#, text("here"), false),
         ("NotIpAddress", "aws:SourceIp", r#"["192.0.2.0/24", "::/0"]"#, ip("192.0.2.1"), false),
         ("NotIpAddress", "aws:SourceIp", r#"["192.0.2.0/24", "::/0"]"#, ip("192.0.3.1"), true),
-        ("NotIpAddress", "aws:SourceIp", r#""192.0.2.0/24""#, text("here"), true),
+        ("NotIpAddress", "aws:SourceIp", r#""192.0.2.0/24""#, text("here"), false),
     ]);
 }
 
@@ -183,10 +183,37 @@ fn arns_are_compared_part_by_part() {
                 (positive, "aws:PrincipalArn", values, role, holds),
                 (negated, "aws:PrincipalArn", values, role, !holds),
                 (positive, "aws:PrincipalArn", values, text("app-x"), false),
+                (negated, "aws:PrincipalArn", values, text("app-x"), false),
             ]);
         }
     }
     check(&[("ArnLike", "aws:SourceArn", r#""a:b:c:d:e:*""#, text("a:b:c:d:e:f:g:h"), true)]);
+}
+
+#[test]
+fn a_value_that_cannot_be_read_neither_lets_in_nor_spares() {
+    for (operator, value, asked) in [
+        ("NumericNotEquals", "1", text("x")),
+        ("DateNotEquals", "2026-01-01", text("x")),
+        ("NotIpAddress", "192.0.2.1", text("192.0.2.1 ")),
+        ("ArnNotEquals", "arn:aws:iam::1:user/a", text("x")),
+        ("ArnNotLike", "arn:aws:iam::1:user/a", text("x")),
+    ] {
+        for form in ["", "ForAllValues:", "ForAnyValue:"].map(|quantifier| format!("{quantifier}{operator}")) {
+            for operator in [form.clone(), format!("{form}IfExists")] {
+                let condition = format!(r#""Condition": {{"{operator}": {{"aws:Referer": "{value}"}}}}"#);
+                let facts = fact("aws:Referer", &[asked]);
+                assert!(!matches(&condition, &facts), "{operator} allows {asked:?}");
+                assert!(matches(&format!(r#""Effect": "Deny", {condition}"#), &facts), "{operator} spares {asked:?}");
+            }
+        }
+    }
+    for (operator, allows) in
+        [("NumericNotEquals", false), ("ForAllValues:NumericNotEquals", false), ("ForAnyValue:NumericNotEquals", true)]
+    {
+        let condition = format!(r#""Condition": {{"{operator}": {{"aws:Referer": "1"}}}}"#);
+        assert_eq!(matches(&condition, &fact("aws:Referer", &[text("x"), text("2")])), allows, "{operator}");
+    }
 }
 
 #[test]
