@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use crate::copy::{self, Copy, Validators};
-use crate::judge::{Bounds, Objection, judge};
+use crate::judge::{Bounds, Covered, Objection, judge};
 use crate::read::read_list;
 
 /// A set of addresses that is fetched. It has never been loaded, or it has a good copy, and never anything between: a
@@ -282,7 +282,9 @@ impl LiveSet {
                 self.keep(Some(list), validators);
                 self.count(Outcome::Updated)
             }
-            Err(objection @ Objection::TooWide(_)) => self.bring_nothing(Outcome::Refused, &objection.to_string()),
+            Err(objection @ (Objection::TooWide(_) | Objection::TooMuch(_))) => {
+                self.bring_nothing(Outcome::Refused, &objection.to_string())
+            }
             Err(objection) => self.hold(&objection),
         }
     }
@@ -333,9 +335,16 @@ impl LiveSet {
         let now = Timestamp::now();
         let is_new = list.is_some();
         if let Some(list) = list {
-            let (count, before) = (list.len(), self.current.swap(Some(Arc::new(list))));
-            let before = before.map_or(0, |set| set.len());
-            tracing::info!("address set {} is updated: networks {count}, before {before}", self.name);
+            let list = Arc::new(list);
+            let before = self.current.swap(Some(Arc::clone(&list))).unwrap_or_default();
+            tracing::info!(
+                "address set {} is updated: networks {}, before {}; it covers {}, before {}",
+                self.name,
+                list.len(),
+                before.len(),
+                covered(&list),
+                covered(&before)
+            );
         }
         let mut known = self.known();
         if known.error.take().is_some() && !is_new {
@@ -423,6 +432,12 @@ impl SetState {
             Self::Fresh => "fresh",
         }
     }
+}
+
+/// What a set covers, for the log.
+fn covered(set: &PrefixSet) -> String {
+    let extent = set.extent();
+    format!("{} and {}", Covered::four(extent), Covered::six(extent))
 }
 
 /// How long ago that was; no time at all if the clock was set back since.
