@@ -148,7 +148,7 @@ impl LiveSet {
                 known.validators = copy.validators;
                 known.kept = Some(copy.confirmed);
                 drop(known);
-                set.current.store(Some(Arc::new(copy.set)));
+                set.current.store(Some(copy.set));
             }
             Err(error) => tracing::warn!("the copy {} is not used: {error}", set.path.display()),
         }
@@ -271,7 +271,7 @@ impl LiveSet {
         };
         let in_force = self.current.load_full();
         // Whoever removes the copy says that what comes next is to count as the first one.
-        let is_first = self.known().kept.is_some() && !self.path.exists();
+        let is_first = self.known().kept.is_some() && was_deleted(&self.path);
         let before = in_force.as_deref().filter(|_| !is_first);
         match judge(&list, before, self.schedule().bounds) {
             Ok(()) if in_force.as_deref() == Some(&list) => {
@@ -279,6 +279,10 @@ impl LiveSet {
                 self.count(Outcome::Unchanged)
             }
             Ok(()) => {
+                if is_first {
+                    let (name, path) = (&self.name, self.path.display());
+                    tracing::warn!("address set {name}: {path} was deleted, so the new list counts as the first one");
+                }
                 self.keep(Some(list), validators);
                 self.count(Outcome::Updated)
             }
@@ -367,7 +371,7 @@ impl LiveSet {
     fn write(&self, fetched: Timestamp, confirmed: Timestamp) {
         let Some(set) = self.current.load_full() else { return };
         let validators = self.known().validators.clone();
-        let copy = Copy { set: PrefixSet::clone(&set), validators, fetched, confirmed };
+        let copy = Copy { set, validators, fetched, confirmed };
         let written = copy::write(&self.path, &self.name, &self.url.to_string(), &self.pick, &copy);
         self.known().kept = match written {
             Ok(()) => Some(confirmed),
@@ -432,6 +436,12 @@ impl SetState {
             Self::Fresh => "fresh",
         }
     }
+}
+
+/// Whether somebody deleted that file, and not its directory too: of a disk that is not there nobody says anything.
+fn was_deleted(path: &Path) -> bool {
+    let is_gone = path.try_exists().is_ok_and(|exists| !exists);
+    is_gone && path.parent().is_some_and(Path::is_dir)
 }
 
 /// What a set covers, for the log.

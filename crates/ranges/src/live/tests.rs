@@ -96,6 +96,20 @@ fn who_deletes_the_copy_lets_a_list_that_is_held_in() {
 }
 
 #[test]
+fn bounds_hold_when_it_is_not_the_copy_alone_that_is_gone() {
+    let home = Home::new();
+    let set = home.open();
+    take(&set, "192.0.2.0/24");
+    let directory = home.copy().parent().unwrap().to_owned();
+    fs::remove_dir_all(&directory).unwrap();
+    assert_eq!(take(&set, "198.51.100.0/22"), Outcome::Held);
+    // Something that is no directory, where nobody can tell whether there is a copy.
+    fs::write(&directory, "").unwrap();
+    assert_eq!(take(&set, "198.51.100.0/22"), Outcome::Held);
+    assert_eq!(finds(&set, "192.0.2.7"), Some(true));
+}
+
+#[test]
 fn wider_bounds_let_a_list_that_was_held_in() {
     let home = Home::new();
     let set = home.open();

@@ -27,6 +27,21 @@ async fn what_is_no_list_changes_nothing_and_is_told() {
             "broke off",
         ),
         (Script::send("HTTP/1.1 200 OK\r\n\r\n127.0.0.0/3").then_close(), FetchOutcome::Refused, "without its length"),
+        (
+            Script::send("HTTP/1.1 200 OK\r\ntransfer-encoding: identity\r\n\r\n127.0.0.0/3").then_close(),
+            FetchOutcome::Failed,
+            "transfer coding `identity`",
+        ),
+        (
+            Script::send(format!("{head} 40\r\ntransfer-encoding: identity\r\n\r\n127.0.0.0/3")).then_close(),
+            FetchOutcome::Failed,
+            "transfer coding `identity`",
+        ),
+        (
+            Script::send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nb\r\n127.0.0.0/3\r\n").then_close(),
+            FetchOutcome::Failed,
+            "broke off",
+        ),
         (Script::send("HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n"), FetchOutcome::Failed, "the answer was 500"),
         (Script::send("HTTP/1.1 304 Not Modified\r\n\r\n"), FetchOutcome::Failed, "the answer was 304"),
         (
