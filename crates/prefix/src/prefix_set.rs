@@ -73,16 +73,30 @@ impl PrefixSet {
     /// How much of each family it covers.
     #[must_use]
     pub fn extent(&self) -> Extent {
-        Extent {
-            four: self.four.iter().map(|(start, end)| u64::from(end - start) + 1).sum(),
-            six: self.six.iter().map(|(start, end)| ((end - start) as f64 + 1.0) / TWO_TO_64).sum(),
-        }
+        Extent::of(self.four.iter(), self.six.iter())
+    }
+
+    /// How much of each family both this and `other` cover.
+    #[must_use]
+    pub fn overlap(&self, other: &Self) -> Extent {
+        Extent::of(self.four.overlaps(&other.four), self.six.overlaps(&other.six))
     }
 
     /// The memory that its networks take, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.four.bytes() + self.six.bytes()
+    }
+}
+
+impl Extent {
+    /// What ranges cover, both ends included, of which no two overlap.
+    fn of(four: impl Iterator<Item = (u32, u32)>, six: impl Iterator<Item = (u128, u128)>) -> Self {
+        Self {
+            four: four.map(|(start, end)| u64::from(end - start) + 1).sum(),
+            // Not `sum`, by which nothing at all is -0.
+            six: six.fold(0.0, |sum, (start, end)| sum + ((end - start) as f64 + 1.0) / TWO_TO_64),
+        }
     }
 }
 
@@ -173,8 +187,21 @@ mod tests {
     fn what_is_covered_is_counted_once_and_each_family_by_itself() {
         let extent = set(&["192.0.2.0/24", "192.0.2.7", "2001:db8::/63", "2001:db9::/65"]).extent();
         assert_eq!((extent.four, extent.six), (256, 2.5));
+        assert_eq!(format!("{:.0}", set(&["192.0.2.0/24"]).extent().six), "0");
         let all = set(&["0.0.0.0/0", "::/0"]).extent();
         assert_eq!((all.four, all.six), (1 << 32, TWO_TO_64));
+    }
+
+    #[test]
+    fn an_overlap_is_what_both_cover_and_each_family_by_itself() {
+        let one = set(&["192.0.2.0/24", "198.51.100.0/25", "2001:db8::/63"]);
+        let other = set(&["192.0.2.128/25", "192.0.3.0/24", "198.51.100.0/24", "203.0.113.7", "2001:db8:0:1::/64"]);
+        let overlap = one.overlap(&other);
+        assert_eq!((overlap.four, overlap.six), (256, 1.0));
+        assert_eq!(other.overlap(&one), overlap);
+        assert_eq!(one.overlap(&PrefixSet::default()), Extent::default());
+        let all = set(&["0.0.0.0/0", "::/0"]);
+        assert_eq!((all.overlap(&all), all.overlap(&one)), (all.extent(), one.extent()));
     }
 
     fn in_order(mut networks: Vec<IpNet>) -> Vec<IpNet> {
@@ -207,6 +234,20 @@ mod tests {
                 prop_assert_eq!(set.network_of(address).is_some(), inside);
             }
             prop_assert_eq!(set.networks().collect::<Vec<_>>(), in_order(IpNet::aggregate(&networks)));
+        }
+
+        #[test]
+        fn an_overlap_agrees_with_what_is_covered_together(
+            one in prop::collection::vec(network(), 0..30),
+            other in prop::collection::vec(network(), 0..30),
+        ) {
+            let both: PrefixSet = one.iter().chain(&other).copied().collect();
+            let one: PrefixSet = one.into_iter().collect();
+            let other: PrefixSet = other.into_iter().collect();
+            let overlap = one.overlap(&other);
+            prop_assert_eq!(overlap.four + both.extent().four, one.extent().four + other.extent().four);
+            // All lengths are short, so that nothing is rounded.
+            prop_assert_eq!(overlap.six + both.extent().six, one.extent().six + other.extent().six);
         }
 
         #[test]

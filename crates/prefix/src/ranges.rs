@@ -4,6 +4,8 @@
 //! the lowest one all of them. It reads sixteen neighbours a rung, whatever the addresses are: nobody who publishes a
 //! list can make it slower than its length does. Sixteen ranges and fewer are one rung.
 
+use std::iter;
+
 /// The numbers that the addresses of one family are.
 pub(crate) trait Key: Copy + Ord {
     /// The one after it; none after the last.
@@ -96,6 +98,26 @@ impl<K: Key> Ranges<K> {
     /// All of them, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (K, K)> {
         self.starts.iter().copied().zip(self.ends.iter().copied())
+    }
+
+    /// What lies in a range of these and in one of `other`, in order.
+    pub(crate) fn overlaps(&self, other: &Self) -> impl Iterator<Item = (K, K)> {
+        let (mut own, mut others) = (self.iter().peekable(), other.iter().peekable());
+        iter::from_fn(move || {
+            loop {
+                let ((start, end), (other_start, other_end)) = (*own.peek()?, *others.peek()?);
+                // The one that ends first meets nothing that comes later.
+                if end <= other_end {
+                    own.next();
+                } else {
+                    others.next();
+                }
+                let both = (start.max(other_start), end.min(other_end));
+                if both.0 <= both.1 {
+                    return Some(both);
+                }
+            }
+        })
     }
 
     /// What they take, in bytes.

@@ -1,15 +1,18 @@
 //! The last good copy of a list, in a file of its own: what a gateway begins with, and what is asked when there is no
 //! gateway.
 
+use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use gatepost_config::model::{Feed, Pick};
 use gatepost_prefix::PrefixSet;
 use ipnet::IpNet;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 use thiserror::Error;
 
@@ -19,7 +22,7 @@ use crate::read::{MOST_NETWORKS, network};
 /// A list that was fetched and found good.
 #[derive(Debug, Clone)]
 pub(crate) struct Copy {
-    pub(crate) set: PrefixSet,
+    pub(crate) set: Arc<PrefixSet>,
     pub(crate) validators: Validators,
     /// When it came.
     pub(crate) fetched: Timestamp,
@@ -60,13 +63,16 @@ struct Written {
     last_modified: Option<String>,
     fetched: Timestamp,
     confirmed: Timestamp,
-    networks: Vec<String>,
+    networks: Networks,
 }
+
+/// The networks in the file, of which never more than one is held as text.
+struct Networks(Arc<PrefixSet>);
 
 const VERSION: u32 = 1;
 
 /// The longest file that is read: more than [`MOST_NETWORKS`] take.
-const MOST_BYTES: u64 = 256 * 1024 * 1024;
+const MOST_BYTES: u64 = 128 * 1024 * 1024;
 
 /// Where the copy of the set `name` is: `addresses/NAME.json` in the state directory, where every character of a name
 /// but letters, digits, `_` and `-` is `%` and two hexadecimal digits.
@@ -93,24 +99,19 @@ pub(crate) fn read(path: &Path, name: &str, feed: &Feed) -> Result<Option<Copy>,
         Err(error) => return Err(error.into()),
     };
     let damaged = |what: &dyn ToString| CopyError::Damaged(what.to_string());
-    let mut text = Vec::new();
-    file.take(MOST_BYTES + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > MOST_BYTES {
+    if file.metadata()?.len() > MOST_BYTES {
         return Err(damaged(&"it is too long"));
     }
-    let written: Written = serde_json::from_slice(&text).map_err(|error| damaged(&error))?;
+    let reader = BufReader::new(file.take(MOST_BYTES));
+    let written: Written = serde_json::from_reader(reader)
+        .map_err(|error| if error.is_io() { CopyError::Io(error.into()) } else { damaged(&error) })?;
     if written.version != VERSION {
         return Err(damaged(&format!("its version is {}", written.version)));
     }
     if written.name != name || written.url != feed.url.to_string() || written.pick != pick_text(&feed.pick) {
         return Err(CopyError::Foreign);
     }
-    if written.networks.is_empty() || written.networks.len() > MOST_NETWORKS {
-        return Err(damaged(&format!("it has {} networks", written.networks.len())));
-    }
-    let read = |text: &String| network(text).filter(|network| network.to_string() == *text);
-    let networks: Option<Vec<IpNet>> = written.networks.iter().map(read).collect();
-    let set: PrefixSet = networks.ok_or_else(|| damaged(&"a network is none"))?.into_iter().collect();
+    let Networks(set) = written.networks;
     let bounds = Bounds { shrink: feed.shrink, grow: feed.grow };
     judge(&set, None, bounds).map_err(|objection| damaged(&objection))?;
     let validators = Validators { etag: written.etag, last_modified: written.last_modified };
@@ -131,16 +132,82 @@ pub(crate) fn write(path: &Path, name: &str, url: &str, pick: &Pick, copy: &Copy
         last_modified: copy.validators.last_modified.clone(),
         fetched: copy.fetched,
         confirmed: copy.confirmed,
-        networks: copy.set.networks().map(|network| network.to_string()).collect(),
+        networks: Networks(Arc::clone(&copy.set)),
     };
     let directory = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(directory)?;
     let beside = path.with_extension("new");
-    let mut file = File::create(&beside)?;
-    file.write_all(&serde_json::to_vec(&written)?)?;
-    file.sync_all()?;
+    let mut writer = BufWriter::new(File::create(&beside)?);
+    serde_json::to_writer(&mut writer, &written)?;
+    writer.into_inner()?.sync_all()?;
     fs::rename(&beside, path)?;
     File::open(directory)?.sync_all()
+}
+
+impl Serialize for Networks {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.networks().map(Canonical))
+    }
+}
+
+impl<'de> Deserialize<'de> for Networks {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(NetworksVisitor)
+    }
+}
+
+struct NetworksVisitor;
+
+impl<'de> Visitor<'de> for NetworksVisitor {
+    type Value = Networks;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "1 to {MOST_NETWORKS} networks")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Networks, A::Error> {
+        let mut networks: Vec<IpNet> = Vec::new();
+        while let Some(Canonical(network)) = sequence.next_element()? {
+            if networks.len() == MOST_NETWORKS {
+                return Err(A::Error::custom("it has too many networks"));
+            }
+            networks.push(network);
+        }
+        if networks.is_empty() {
+            return Err(A::Error::custom("it has no networks"));
+        }
+        Ok(Networks(Arc::new(networks.into_iter().collect())))
+    }
+}
+
+/// A network as it is written in the file, and in no other way.
+struct Canonical(IpNet);
+
+impl Serialize for Canonical {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Canonical {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(CanonicalVisitor)
+    }
+}
+
+struct CanonicalVisitor;
+
+impl Visitor<'_> for CanonicalVisitor {
+    type Value = Canonical;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a network")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Canonical, E> {
+        let network = network(text).filter(|network| network.to_string() == text);
+        network.map(Canonical).ok_or_else(|| E::custom("a network is none"))
+    }
 }
 
 /// What of a list counts, as the file says it.
@@ -161,7 +228,7 @@ mod tests {
 
     fn copy() -> Copy {
         Copy {
-            set: networks(&["192.0.2.0/24", "2001:db8::/32"]),
+            set: Arc::new(networks(&["192.0.2.0/24", "2001:db8::/32"])),
             validators: Validators { etag: Some("\"a\"".to_owned()), last_modified: None },
             fetched: "2026-01-01T00:00:00Z".parse().unwrap(),
             confirmed: "2026-01-02T00:00:00Z".parse().unwrap(),

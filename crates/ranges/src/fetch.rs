@@ -7,12 +7,12 @@ use gatepost_config::model::{FeedUrl, Target, TargetHost};
 use gatepost_net::tls::{ClientTls, ConnectError};
 use gatepost_net::{Destination, DialError, Fence, Host, Resolver};
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HOST, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, LAST_MODIFIED, LOCATION, TRANSFER_ENCODING, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, ETAG, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
+    LOCATION, TRANSFER_ENCODING, USER_AGENT,
 };
 use http::{HeaderMap, HeaderName, Request, StatusCode};
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
-use hyper::body::Body;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
@@ -67,7 +67,7 @@ pub(crate) enum FetchError {
     #[error("no answer: {0}")]
     Http(#[from] hyper::Error),
     #[error("the list broke off: {0}")]
-    Body(Box<dyn std::error::Error + Send + Sync>),
+    Body(hyper::Error),
     #[error("the list is longer than {} MiB", MOST_BYTES / 1024 / 1024)]
     TooLong,
     #[error("no list within {FETCH_TIMEOUT:?}")]
@@ -78,6 +78,8 @@ pub(crate) enum FetchError {
     Status(StatusCode),
     #[error("the list is encoded as {0}, which was not asked for")]
     Encoded(String),
+    #[error("the list comes in the transfer coding `{0}`, which was not asked for: `chunked` alone is read")]
+    Transferred(String),
     #[error("the request cannot be made: {0}")]
     Request(#[from] http::Error),
 }
@@ -147,17 +149,40 @@ where
     if let Some(coding) = text_of(&head.headers, &CONTENT_ENCODING).filter(|coding| coding != "identity") {
         return Err(FetchError::Encoded(coding.escape_debug().to_string()));
     }
-    if body.size_hint().lower() > MOST_BYTES as u64 {
-        return Err(FetchError::TooLong);
-    }
-    #[expect(clippy::disallowed_methods, reason = "it is capped")]
-    let read = Limited::new(body, MOST_BYTES).collect().await;
-    let bytes = read
-        .map_err(|error| if error.is::<LengthLimitError>() { FetchError::TooLong } else { FetchError::Body(error) })?;
-    let is_whole = head.headers.contains_key(CONTENT_LENGTH) || head.headers.contains_key(TRANSFER_ENCODING);
+    let is_whole = is_end_told(&head.headers, body.size_hint().exact())?;
+    let bytes = read(body).await?;
     let validators =
         Validators { etag: text_of(&head.headers, &ETAG), last_modified: text_of(&head.headers, &LAST_MODIFIED) };
-    Ok(Answer::List { bytes: bytes.to_bytes(), is_whole, validators })
+    Ok(Answer::List { bytes, is_whole, validators })
+}
+
+/// All of the body, held once.
+async fn read(mut body: Incoming) -> Result<Bytes, FetchError> {
+    let told = body.size_hint().lower();
+    if told > MOST_BYTES as u64 {
+        return Err(FetchError::TooLong);
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(told).unwrap_or(MOST_BYTES));
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(FetchError::Body)?.into_data() else { continue };
+        if data.len() > MOST_BYTES - bytes.len() {
+            return Err(FetchError::TooLong);
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes.into())
+}
+
+/// Whether the end of a body was told, so that none of it can be missing: by its exact length, or by chunks.
+fn is_end_told(headers: &HeaderMap, length: Option<u64>) -> Result<bool, FetchError> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else { return Ok(length.is_some()) };
+    if codings.next().is_none() && coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        return Ok(true);
+    }
+    // Of any other the end is where the connection ends, whatever length is told besides (RFC 9112, 6.3).
+    let all = headers.get_all(TRANSFER_ENCODING).iter().map(|coding| coding.as_bytes().escape_ascii().to_string());
+    Err(FetchError::Transferred(all.collect::<Vec<_>>().join(", ")))
 }
 
 fn request(url: &FeedUrl, known: Option<&Validators>) -> Result<Request<Empty<Bytes>>, http::Error> {
@@ -191,4 +216,34 @@ fn text_of(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     const LONGEST: usize = 1024;
     let text = headers.get(name)?.to_str().ok()?;
     (text.len() <= LONGEST).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(codings: &[&'static str], length: Option<u64>) -> Result<bool, String> {
+        let codings = codings.iter().map(|coding| (TRANSFER_ENCODING, http::HeaderValue::from_static(coding)));
+        is_end_told(&codings.collect(), length).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_end_of_a_list_is_told_by_its_length_or_by_chunks_and_by_nothing_else() {
+        assert_eq!(told(&[], Some(7)), Ok(true));
+        assert_eq!(told(&["chunked"], None), Ok(true));
+        assert_eq!(told(&["Chunked"], None), Ok(true));
+        assert_eq!(told(&[], None), Ok(false));
+        for codings in [
+            &["identity"][..],
+            &["gzip, chunked"],
+            &["chunked, identity"],
+            &["identity", "chunked"],
+            &["chunked"; 2],
+            &[""],
+        ] {
+            for length in [None, Some(7)] {
+                assert!(told(codings, length).unwrap_err().contains("transfer coding"), "{codings:?}");
+            }
+        }
+    }
 }

@@ -13,6 +13,13 @@ pub const WIDEST_IPV4: u8 = 8;
 /// The shortest prefix of IPv6 that a fetched set may cover.
 pub const WIDEST_IPV6: u8 = 16;
 
+/// The most addresses of IPv4 that a fetched set may cover, an eighth of all: four times what the largest cloud has.
+pub const MOST_IPV4: u64 = 1 << 29;
+
+/// The most of IPv6 that a fetched set may cover, in networks of length 64: as much as a /12, which is what a registry
+/// gives out for a part of the world.
+pub const MOST_IPV6: u64 = 1 << 52;
+
 /// How much an update may change.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bounds {
@@ -29,13 +36,20 @@ pub enum Objection {
     /// Together its entries cover more than any list of addresses should. No configuration permits it.
     #[error("it covers {0}, and no list may cover a prefix shorter than /{WIDEST_IPV4}, of IPv6 /{WIDEST_IPV6}")]
     TooWide(IpNet),
+    /// Together its entries cover more of a family than any list should, though no piece is too wide. No configuration
+    /// permits it.
+    #[error(
+        "it covers {0} in all, and no list may cover more than {MOST_IPV4} IPv4 addresses, of IPv6 {MOST_IPV6} networks \
+         of length 64"
+    )]
+    TooMuch(Covered),
     /// It lost more than [`Bounds::shrink`] of a family.
-    #[error("it covers {to} where the copy in force covers {from}: it shrinks by more than `shrink` allows")]
+    #[error("it keeps {kept} of what the copy in force covers, {from}: it loses more than `shrink` allows")]
     Shrinks {
         /// What is covered now.
         from: Covered,
-        /// What would be.
-        to: Covered,
+        /// What of it would still be.
+        kept: Covered,
     },
     /// It covers more than [`Bounds::grow`] times as much of a family.
     #[error("it covers {to} where the copy in force covers {from}: it grows by more than `grow` allows")]
@@ -59,7 +73,8 @@ pub enum Covered {
 /// Judges `list` as an update of `in_force`, or as the first one.
 ///
 /// IPv4 and IPv6 are judged each by itself: IPv4 by addresses, IPv6 by networks of length 64, in which one address is a
-/// part. A family that goes from nothing to something grows without bound; one that goes to nothing loses all of it.
+/// part. What is lost is what the copy in force covers and the list does not, however much it covers elsewhere. A family
+/// that goes from nothing to something grows without bound; one that goes to nothing loses all of it.
 ///
 /// # Errors
 /// See [`Objection`].
@@ -67,17 +82,21 @@ pub fn judge(list: &PrefixSet, in_force: Option<&PrefixSet>, bounds: Bounds) -> 
     if let Some(wide) = list.networks().find(is_too_wide) {
         return Err(Objection::TooWide(wide));
     }
+    let after = list.extent();
+    if after.four > MOST_IPV4 {
+        return Err(Objection::TooMuch(Covered::Four(after.four)));
+    }
+    if after.six > MOST_IPV6 as f64 {
+        return Err(Objection::TooMuch(Covered::Six(after.six)));
+    }
     let Some(in_force) = in_force else { return Ok(()) };
-    let (Extent { four: four_before, six: six_before }, Extent { four, six }) = (in_force.extent(), list.extent());
-    let families = [
-        (four_before as f64, four as f64, Covered::Four(four_before), Covered::Four(four)),
-        (six_before, six, Covered::Six(six_before), Covered::Six(six)),
-    ];
-    for (before, after, from, to) in families {
-        if after < before * (1.0 - bounds.shrink) {
-            return Err(Objection::Shrinks { from, to });
+    let (before, kept) = (in_force.extent(), in_force.overlap(list));
+    for family in [Covered::four, Covered::six] {
+        let (from, kept, to) = (family(before), family(kept), family(after));
+        if kept.count() < from.count() * (1.0 - bounds.shrink) {
+            return Err(Objection::Shrinks { from, kept });
         }
-        if after > before * bounds.grow {
+        if to.count() > from.count() * bounds.grow {
             return Err(Objection::Grows { from, to });
         }
     }
@@ -86,6 +105,23 @@ pub fn judge(list: &PrefixSet, in_force: Option<&PrefixSet>, bounds: Bounds) -> 
 
 fn is_too_wide(network: &IpNet) -> bool {
     network.prefix_len() < if network.addr().is_ipv4() { WIDEST_IPV4 } else { WIDEST_IPV6 }
+}
+
+impl Covered {
+    pub(crate) fn four(extent: Extent) -> Self {
+        Self::Four(extent.four)
+    }
+
+    pub(crate) fn six(extent: Extent) -> Self {
+        Self::Six(extent.six)
+    }
+
+    fn count(self) -> f64 {
+        match self {
+            Self::Four(addresses) => addresses as f64,
+            Self::Six(networks) => networks,
+        }
+    }
 }
 
 impl fmt::Display for Covered {
@@ -124,7 +160,7 @@ mod tests {
         assert_eq!(judged(&["192.0.2.0/25", "192.0.2.128/25"], &four), "fine");
         assert_eq!(
             judged(&["192.0.2.0/26", "192.0.2.64/27"], &four),
-            "it covers 96 IPv4 addresses where the copy in force covers 256 IPv4 addresses: it shrinks by more than \
+            "it keeps 96 IPv4 addresses of what the copy in force covers, 256 IPv4 addresses: it loses more than \
              `shrink` allows"
         );
         assert_eq!(
@@ -135,14 +171,31 @@ mod tests {
         let six = ["2001:db8::/48"];
         assert_eq!(judged(&["2001:db8::/47"], &six), "fine");
         assert!(judged(&["2001:db8::/46"], &six).contains("grows"));
-        assert!(judged(&["2001:db8::/50"], &six).contains("shrinks"));
+        assert!(judged(&["2001:db8::/50"], &six).contains("loses"));
+    }
+
+    #[test]
+    fn what_is_lost_is_counted_by_address_and_not_by_size() {
+        let four = ["192.0.2.0/24"];
+        assert_eq!(
+            judged(&["127.0.0.0/24"], &four),
+            "it keeps 0 IPv4 addresses of what the copy in force covers, 256 IPv4 addresses: it loses more than \
+             `shrink` allows"
+        );
+        assert_eq!(judged(&["192.0.2.128/25", "198.51.100.0/25"], &four), "fine");
+        assert!(judged(&["192.0.2.192/26", "198.51.100.0/24"], &four).contains("loses"));
+        assert!(judged(&["2001:db9::/48"], &["2001:db8::/48"]).starts_with("it keeps 0 of IPv6's /64"));
+        let nothing_may_go = Bounds { shrink: 0.0, grow: 2.0 };
+        assert_eq!(judge(&set(&["192.0.2.0/24", "192.0.3.0/25"]), Some(&set(&four)), nothing_may_go), Ok(()));
+        let all_may_go = Bounds { shrink: 1.0, grow: 1.0 };
+        assert_eq!(judge(&set(&["198.51.100.0/24"]), Some(&set(&four)), all_may_go), Ok(()));
     }
 
     #[test]
     fn each_family_is_judged_by_itself() {
         let both = ["192.0.2.0/24", "2001:db8::/32"];
-        assert!(judged(&["192.0.2.0/24"], &both).contains("shrinks"));
-        assert!(judged(&["2001:db8::/32"], &both).contains("shrinks"));
+        assert!(judged(&["192.0.2.0/24"], &both).contains("loses"));
+        assert!(judged(&["2001:db8::/32"], &both).contains("loses"));
         assert!(judged(&both, &["192.0.2.0/24"]).contains("grows"));
         let all_may_go = Bounds { shrink: 1.0, grow: 2.0 };
         assert_eq!(judge(&set(&["192.0.2.0/24"]), Some(&set(&both)), all_may_go), Ok(()));
@@ -159,5 +212,36 @@ mod tests {
         {
             assert!(matches!(first(wide), Err(Objection::TooWide(_))), "{wide:?}");
         }
+    }
+
+    #[test]
+    fn no_list_covers_an_eighth_of_ipv4_or_as_much_of_ipv6_in_however_many_pieces() {
+        let first = |networks: &[String]| {
+            let list = networks.iter().map(|network| network.parse::<IpNet>().unwrap()).collect();
+            judge(&list, None, BOUNDS).map_err(|objection| objection.to_string())
+        };
+        // Every /8 without its last address: no piece of it is too wide, and together it is the internet.
+        let almost_all: Vec<String> =
+            (0..256).flat_map(|n| (9..=32).map(move |length| almost(n << 24, length).to_string())).collect();
+        let said = first(&almost_all).unwrap_err();
+        assert_eq!(
+            said,
+            "it covers 4294967040 IPv4 addresses in all, and no list may cover more than 536870912 IPv4 addresses, of \
+             IPv6 4503599627370496 networks of length 64"
+        );
+        let eighth: Vec<String> = (0..32).map(|n| format!("{}.0.0.0/8", 2 * n)).collect();
+        assert_eq!(first(&eighth), Ok(()));
+        assert!(first(&[&eighth[..], &["65.0.0.1/32".to_owned()]].concat()).unwrap_err().contains("536870913 IPv4"));
+        let sixteen: Vec<String> = (0..16).map(|n| format!("{:x}::/16", 0x2000 + 2 * n)).collect();
+        assert_eq!(first(&sixteen), Ok(()));
+        assert!(
+            first(&[&sixteen[..], &["3000::/64".to_owned()]].concat()).unwrap_err().contains("4503599627370497 of")
+        );
+    }
+
+    /// The part of length `length` of the /8 at `start` that leaves out the last address with the parts before it.
+    fn almost(start: u32, length: u8) -> ipnet::Ipv4Net {
+        let skipped: u32 = (9..length).map(|before| 1_u32 << (32 - before)).sum();
+        ipnet::Ipv4Net::new((start + skipped).into(), length).unwrap()
     }
 }

@@ -22,7 +22,7 @@ mod tests;
 
 pub use feeds::{Feeds, Wanted};
 pub use fetch::FETCH_TIMEOUT;
-pub use judge::{Bounds, Covered, Objection, WIDEST_IPV4, WIDEST_IPV6, judge};
+pub use judge::{Bounds, Covered, MOST_IPV4, MOST_IPV6, Objection, WIDEST_IPV4, WIDEST_IPV6, judge};
 pub use live::{LiveSet, Outcome, SetReport, SetState};
 pub use read::{MOST_BYTES, MOST_NETWORKS, ReadError, read_list};
 pub use refresh::Refreshers;

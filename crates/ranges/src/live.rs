@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use crate::copy::{self, Copy, Validators};
-use crate::judge::{Bounds, Objection, judge};
+use crate::judge::{Bounds, Covered, Objection, judge};
 use crate::read::read_list;
 
 /// A set of addresses that is fetched. It has never been loaded, or it has a good copy, and never anything between: a
@@ -148,7 +148,7 @@ impl LiveSet {
                 known.validators = copy.validators;
                 known.kept = Some(copy.confirmed);
                 drop(known);
-                set.current.store(Some(Arc::new(copy.set)));
+                set.current.store(Some(copy.set));
             }
             Err(error) => tracing::warn!("the copy {} is not used: {error}", set.path.display()),
         }
@@ -277,7 +277,7 @@ impl LiveSet {
         };
         let in_force = self.current.load_full();
         // Whoever removes the copy says that what comes next is to count as the first one.
-        let is_first = self.known().kept.is_some() && !self.path.exists();
+        let is_first = self.known().kept.is_some() && was_deleted(&self.path);
         let before = in_force.as_deref().filter(|_| !is_first);
         match judge(&list, before, self.schedule().bounds) {
             Ok(()) if in_force.as_deref() == Some(&list) => {
@@ -285,10 +285,16 @@ impl LiveSet {
                 self.count(Outcome::Unchanged)
             }
             Ok(()) => {
+                if is_first {
+                    let (name, path) = (&self.name, self.path.display());
+                    tracing::warn!("address set {name}: {path} was deleted, so the new list counts as the first one");
+                }
                 self.keep(Some(list), validators);
                 self.count(Outcome::Updated)
             }
-            Err(objection @ Objection::TooWide(_)) => self.bring_nothing(Outcome::Refused, &objection.to_string()),
+            Err(objection @ (Objection::TooWide(_) | Objection::TooMuch(_))) => {
+                self.bring_nothing(Outcome::Refused, &objection.to_string())
+            }
             Err(objection) => self.hold(&objection),
         }
     }
@@ -339,9 +345,16 @@ impl LiveSet {
         let now = Timestamp::now();
         let is_new = list.is_some();
         if let Some(list) = list {
-            let (count, before) = (list.len(), self.current.swap(Some(Arc::new(list))));
-            let before = before.map_or(0, |set| set.len());
-            tracing::info!("address set {} is updated: networks {count}, before {before}", self.name);
+            let list = Arc::new(list);
+            let before = self.current.swap(Some(Arc::clone(&list))).unwrap_or_default();
+            tracing::info!(
+                "address set {} is updated: networks {}, before {}; it covers {}, before {}",
+                self.name,
+                list.len(),
+                before.len(),
+                covered(&list),
+                covered(&before)
+            );
         }
         let mut known = self.known();
         if known.error.take().is_some() && !is_new {
@@ -364,7 +377,7 @@ impl LiveSet {
     fn write(&self, fetched: Timestamp, confirmed: Timestamp) {
         let Some(set) = self.current.load_full() else { return };
         let validators = self.known().validators.clone();
-        let copy = Copy { set: PrefixSet::clone(&set), validators, fetched, confirmed };
+        let copy = Copy { set, validators, fetched, confirmed };
         let written = copy::write(&self.path, &self.name, &self.url.to_string(), &self.pick, &copy);
         self.known().kept = match written {
             Ok(()) => Some(confirmed),
@@ -429,6 +442,18 @@ impl SetState {
             Self::Fresh => "fresh",
         }
     }
+}
+
+/// Whether somebody deleted that file, and not its directory too: of a disk that is not there nobody says anything.
+fn was_deleted(path: &Path) -> bool {
+    let is_gone = path.try_exists().is_ok_and(|exists| !exists);
+    is_gone && path.parent().is_some_and(Path::is_dir)
+}
+
+/// What a set covers, for the log.
+fn covered(set: &PrefixSet) -> String {
+    let extent = set.extent();
+    format!("{} and {}", Covered::four(extent), Covered::six(extent))
 }
 
 /// How long ago that was; no time at all if the clock was set back since.

@@ -12,8 +12,8 @@ use thiserror::Error;
 /// The longest list that is read, in bytes.
 pub const MOST_BYTES: usize = 64 * 1024 * 1024;
 
-/// The most networks that a list may have.
-pub const MOST_NETWORKS: usize = 4_000_000;
+/// The most entries that a list may have.
+pub const MOST_NETWORKS: usize = 2_000_000;
 
 /// Why a list is not used. Nothing of it is.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -22,7 +22,7 @@ pub enum ReadError {
     /// It is longer than [`MOST_BYTES`].
     #[error("it is longer than {} MiB", MOST_BYTES / 1024 / 1024)]
     TooLong,
-    /// It has more networks than [`MOST_NETWORKS`].
+    /// It has more entries than [`MOST_NETWORKS`].
     #[error("it has more than {MOST_NETWORKS} entries")]
     TooMany,
     /// It is no text.

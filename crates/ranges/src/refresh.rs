@@ -9,7 +9,7 @@ use std::time::Duration;
 use gatepost_config::model::FeedUrl;
 use gatepost_net::Resolver;
 use gatepost_net::tls::ClientTls;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
@@ -122,8 +122,7 @@ async fn round(fetcher: &Fetcher, source: &Source, members: &Arc<[Arc<LiveSet>]>
     let known = common_validators(members);
     let answer = fetcher.fetch(source, known.as_ref()).await;
     let members = Arc::clone(members);
-    // Long lists take their time, and so do disks: neither may keep a probe waiting.
-    let taking = tokio::task::spawn_blocking(move || {
+    let taking = alone(move || {
         let each = members.iter().map(|set| match &answer {
             Ok(Answer::NotModified) => set.confirm(),
             Ok(Answer::List { bytes, is_whole, validators }) => set.take(bytes, *is_whole, validators.clone()),
@@ -131,8 +130,20 @@ async fn round(fetcher: &Fetcher, source: &Source, members: &Arc<[Arc<LiveSet>]>
         });
         each.collect()
     });
-    // Only a panic makes this an error, and that has been printed.
     taking.await.unwrap_or_default()
+}
+
+/// Runs `work`, which takes its time or waits for a disk, where it keeps no request waiting, and no other beside it in
+/// this process: however many lists come at once, the memory that reading takes is that of one. Nothing if it panicked.
+async fn alone<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    static TURN: Semaphore = Semaphore::const_new(1);
+    let turn = TURN.acquire().await.ok()?;
+    // The turn is over with the work, even if nobody waits for that any more.
+    let working = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        work()
+    });
+    working.await.ok()
 }
 
 /// The one version that all of them have, if they have. A set that holds a list back has the version before that.
@@ -172,7 +183,27 @@ fn up_to(most: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+
+    #[tokio::test]
+    async fn lists_are_read_one_after_the_other() {
+        let (busy, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let mut readings = tokio::task::JoinSet::new();
+        for _ in 0..16 {
+            let (busy, most) = (Arc::clone(&busy), Arc::clone(&most));
+            readings.spawn(alone(move || {
+                most.fetch_max(busy.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                std::thread::yield_now();
+                busy.fetch_sub(1, Ordering::SeqCst);
+            }));
+        }
+        assert!(readings.join_all().await.into_iter().all(|done| done.is_some()));
+        assert_eq!(most.load(Ordering::SeqCst), 1);
+        assert_eq!(alone(|| -> () { panic!("as it may") }).await, None);
+        assert_eq!(alone(|| 1).await, Some(1), "the turn is over with a panic too");
+    }
 
     #[test]
     fn the_next_fetch_is_never_later_than_every() {

@@ -124,7 +124,8 @@ async fn a_list_that_is_held_is_told_once_with_what_to_do() {
     assert!(said.contains("it covers 1024 IPv4 addresses where the copy in force covers 256 IPv4 addresses"), "{said}");
     assert!(said.contains("delete gatepost-state/addresses/hooks.json"), "{said}");
     home.write("gatepost.toml", &home.read("gatepost.toml").replace("every = \"10s\"", "every = \"10s\"\ngrow = 4"));
-    running.wait_for_line("address set hooks is updated: networks 1, before 1", PATIENCE).await;
+    let said = running.wait_for_line("address set hooks is updated: networks 1, before 1; it covers", PATIENCE).await;
+    assert!(said.contains("it covers 1024 IPv4 addresses and 0 of IPv6's /64, before 256 IPv4 addresses"), "{said}");
     let held = running.stderr().into_iter().filter(|line| line.contains("is held")).count();
     assert_eq!(held, 1, "{}", running.said());
 }

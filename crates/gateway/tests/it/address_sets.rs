@@ -107,7 +107,7 @@ async fn only_what_depends_on_a_set_without_a_list_answers_503() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_lists_change_no_request_is_judged_by_half_of_one() {
-    let (first, second) = ("127.0.0.1\n127.0.1.0/30\n", "127.0.0.1\n127.0.2.0/30\n");
+    let (first, second) = ("127.0.0.1\n127.0.3.0/30\n127.0.1.0/30\n", "127.0.0.1\n127.0.3.0/30\n127.0.2.0/30\n");
     let publisher = Origin::start(Script::ok(first)).await;
     let gateway = TestGateway::start(&lists(&publisher.url())).await;
     loaded(&gateway, "partners").await;

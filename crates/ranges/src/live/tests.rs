@@ -46,6 +46,7 @@ fn a_set_knows_nothing_until_it_is_loaded_and_never_forgets_again() {
         ("0.0.0.0/0", Outcome::Refused),
         ("192.0.2.0/24\n10.0.0.0/8", Outcome::Held),
         ("192.0.2.0/26", Outcome::Held),
+        ("127.0.0.0/24", Outcome::Held),
     ] {
         assert_eq!(take(&set, nonsense), outcome, "{nonsense}");
         assert_eq!((finds(&set, "192.0.2.200"), finds(&set, "10.0.0.1")), (Some(true), Some(false)), "{nonsense}");
@@ -54,7 +55,7 @@ fn a_set_knows_nothing_until_it_is_loaded_and_never_forgets_again() {
     let report = set.report();
     assert_eq!((report.state, report.networks, report.extent.four), (SetState::Held, 1, 256));
     assert_eq!(report.last_error.as_deref(), Some("nobody there"));
-    assert_eq!(report.fetches, [1, 0, 2, 5, 1]);
+    assert_eq!(report.fetches, [1, 0, 3, 5, 1]);
     assert_eq!(take(&set, "192.0.2.0/24"), Outcome::Unchanged);
     assert_eq!(set.report().state, SetState::Fresh);
 }
@@ -95,13 +96,27 @@ fn who_deletes_the_copy_lets_a_list_that_is_held_in() {
 }
 
 #[test]
+fn bounds_hold_when_it_is_not_the_copy_alone_that_is_gone() {
+    let home = Home::new();
+    let set = home.open();
+    take(&set, "192.0.2.0/24");
+    let directory = home.copy().parent().unwrap().to_owned();
+    fs::remove_dir_all(&directory).unwrap();
+    assert_eq!(take(&set, "198.51.100.0/22"), Outcome::Held);
+    // Something that is no directory, where nobody can tell whether there is a copy.
+    fs::write(&directory, "").unwrap();
+    assert_eq!(take(&set, "198.51.100.0/22"), Outcome::Held);
+    assert_eq!(finds(&set, "192.0.2.7"), Some(true));
+}
+
+#[test]
 fn wider_bounds_let_a_list_that_was_held_in() {
     let home = Home::new();
     let set = home.open();
     take(&set, "192.0.2.0/24");
-    assert_eq!(take(&set, "198.51.100.0/22"), Outcome::Held);
+    assert_eq!(take(&set, "192.0.0.0/22"), Outcome::Held);
     set.adopt(&Feed { grow: 4.0, ..home.feed.clone() });
-    assert_eq!(take(&set, "198.51.100.0/22"), Outcome::Updated);
+    assert_eq!(take(&set, "192.0.0.0/22"), Outcome::Updated);
 }
 
 #[test]

@@ -137,3 +137,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_list_has_two_million_entries_at_most() {
+    let mut list = "192.0.2.1\n".repeat(2_000_000);
+    assert_eq!(read(&list, &Pick::Lines).unwrap(), ["192.0.2.1/32"]);
+    list.push_str("192.0.2.1\n");
+    assert_eq!(read(&list, &Pick::Lines).unwrap_err(), "it has more than 2000000 entries");
+}

@@ -20,12 +20,28 @@ async fn what_is_no_list_changes_nothing_and_is_told() {
         (Script::ok("127.0.0.0/30\n0.0.0.0/0\n"), FetchOutcome::Refused, "it covers 0.0.0.0/0"),
         (Script::ok("127.0.0.0/30\n0.0.0.0/1\n128.0.0.0/1\n"), FetchOutcome::Refused, "it covers 0.0.0.0/0"),
         (Script::ok("127.0.0.0/30\n::/0\n"), FetchOutcome::Refused, "it covers ::/0"),
+        (Script::ok(&every_other_slash_8()), FetchOutcome::Refused, "no list may cover more than 536870912 IPv4"),
         (
             Script::send(format!("{head} 40\r\n\r\n127.0.0.0/30\n127.0.1.0/3")).then_close(),
             FetchOutcome::Failed,
             "broke off",
         ),
         (Script::send("HTTP/1.1 200 OK\r\n\r\n127.0.0.0/3").then_close(), FetchOutcome::Refused, "without its length"),
+        (
+            Script::send("HTTP/1.1 200 OK\r\ntransfer-encoding: identity\r\n\r\n127.0.0.0/3").then_close(),
+            FetchOutcome::Failed,
+            "transfer coding `identity`",
+        ),
+        (
+            Script::send(format!("{head} 40\r\ntransfer-encoding: identity\r\n\r\n127.0.0.0/3")).then_close(),
+            FetchOutcome::Failed,
+            "transfer coding `identity`",
+        ),
+        (
+            Script::send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nb\r\n127.0.0.0/3\r\n").then_close(),
+            FetchOutcome::Failed,
+            "broke off",
+        ),
         (Script::send("HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n"), FetchOutcome::Failed, "the answer was 500"),
         (Script::send("HTTP/1.1 304 Not Modified\r\n\r\n"), FetchOutcome::Failed, "the answer was 304"),
         (
@@ -70,9 +86,12 @@ async fn an_update_that_changes_too_much_is_held_until_it_is_within_bounds() {
     let publisher = Origin::start(Script::ok("127.0.0.0/30\n")).await;
     let gateway = TestGateway::start(&lists(&publisher.url())).await;
     loaded(&gateway, "partners").await;
-    for (list, why) in
-        [("127.0.0.0/30\n127.0.1.0/26\n", "`grow`"), ("127.0.0.1\n", "`shrink`"), ("2001:db8::/32\n", "`shrink`")]
-    {
+    for (list, why) in [
+        ("127.0.0.0/30\n127.0.1.0/26\n", "`grow`"),
+        ("127.0.0.1\n", "`shrink`"),
+        ("127.0.1.0/30\n", "`shrink`"),
+        ("2001:db8::/32\n", "`shrink`"),
+    ] {
         publisher.from_now_on(Script::ok(list));
         refresh_to(&gateway, "partners", FetchOutcome::Held).await;
         let report = gateway.address_set("partners");
@@ -118,4 +137,9 @@ async fn a_first_list_that_is_too_wide_is_none() {
     let gateway = TestGateway::start(&lists(&publisher.url())).await;
     eventually(SOON, || fetches(&gateway, "partners", FetchOutcome::Refused) > 0).await;
     assert_eq!(status_for(&gateway, "127.0.0.1").await, 503);
+}
+
+/// Half of the internet, and no piece of it too wide.
+fn every_other_slash_8() -> String {
+    (0..128).map(|n| format!("{}.0.0.0/8\n", 2 * n)).collect()
 }

@@ -26,6 +26,16 @@ async fn a_list_that_has_not_changed_is_not_sent_again() {
 }
 
 #[tokio::test]
+async fn a_list_may_come_in_chunks() {
+    let chunks = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n8\r\n127.0.0.\r\n2\r\n1\n\r\n0\r\n\r\n";
+    let publisher = Origin::start(Script::send(chunks)).await;
+    let gateway = TestGateway::start(&lists(&publisher.url())).await;
+    loaded(&gateway, "partners").await;
+    assert_eq!(status_for(&gateway, "127.0.0.1").await, 200);
+    assert_eq!(status_for(&gateway, "127.0.0.12").await, 403);
+}
+
+#[tokio::test]
 async fn sets_from_one_document_share_one_fetch() {
     let publisher = Origin::start(Script::ok(r#"{"hooks": ["127.0.0.1"], "web": ["127.0.1.0/24"], "none": []}"#)).await;
     let set = |name: &str| format!("[addresses.{name}]\nurl = \"{}/meta\"\npick = \"/{name}\"\n", publisher.url());
