@@ -119,11 +119,11 @@ impl Running {
     async fn exchange(&self, method: Method, path: &str, body: String) -> Result<(StatusCode, Bytes), String> {
         match &self.at {
             AdminAddress::Tcp(address) => {
-                let stream = TcpStream::connect(reachable(*address)).await.map_err(|error| error.to_string())?;
+                let stream = TcpStream::connect(reachable(*address)).await.map_err(nobody_there)?;
                 self.exchange_on(stream, &reachable(*address).to_string(), method, path, body).await
             }
             AdminAddress::Unix(socket) => {
-                let stream = UnixStream::connect(socket).await.map_err(|error| error.to_string())?;
+                let stream = UnixStream::connect(socket).await.map_err(nobody_there)?;
                 self.exchange_on(stream, "localhost", method, path, body).await
             }
         }
@@ -231,4 +231,8 @@ fn bearer(token: &[u8]) -> Result<HeaderValue, Failure> {
     let mut value = value.map_err(|_| Failure::CannotRun("the admin token is none that HTTP can carry".to_owned()))?;
     value.set_sensitive(true);
     Ok(value)
+}
+/// What to do where no connection comes about.
+fn nobody_there(error: std::io::Error) -> String {
+    format!("{error} (is it running? `admin` under [server] says where it is asked, `--admin` another place)")
 }

@@ -97,6 +97,7 @@ async fn a_gateway_that_cannot_be_asked_and_a_question_without_sense_have_codes_
     let (code, _, stderr) = home.outcome(&[&["why", "--live"], &question[..]].concat()).await;
     assert_eq!(code, 4, "{stderr}");
     assert!(stderr.contains(&format!("cannot ask the gateway at http://{nobody}")), "{stderr}");
+    assert!(stderr.contains("is it running?"), "{stderr}");
     let missing = ["why", "--live", "--admin", "unix:none.sock"];
     assert_eq!(home.outcome(&[&missing, &question[..]].concat()).await.0, 4);
 

@@ -24,18 +24,6 @@ pub(super) struct Words {
     pub(super) body: Bytes,
 }
 
-/// How denials by a policy are worded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wording {
-    /// As clients have long seen it.
-    Older,
-    /// As AWS's documentation has had it since about 2023. Captures of it are rare.
-    #[allow(dead_code, reason = "one line below away from being used")]
-    Newer,
-}
-
-const WORDING: Wording = Wording::Older;
-
 /// The answers of this type repeat what the client sent as its credentials.
 pub(super) const INCOMPLETE_SIGNATURE: &str = "IncompleteSignatureException";
 
@@ -43,7 +31,7 @@ impl Words {
     /// Of what was decided about a request whose head is at hand. `max_body` is what its body may have, in bytes.
     pub(super) fn of_decision(rejection: &Rejection, api: &ApiNames, facts: &Facts<'_>, max_body: u64) -> Self {
         if let Rejection::PolicyDenied(denial) = rejection {
-            return Self::denied(denial, &RequestArn::of(facts, api).masked(), WORDING);
+            return Self::denied(denial, &RequestArn::of(facts, api).masked());
         }
         if let Rejection::NoRoute | Rejection::MethodNotAllowed { .. } = rejection
             && let Some(complaint) = authorization::complaint(facts.headers)
@@ -111,15 +99,11 @@ impl Words {
         if self.is_by_the_front() { HeaderValue::from_static("text; charset=utf-8") } else { JSON }
     }
 
-    /// The key is `Message`, unlike everywhere else.
-    fn denied(denial: &Denial, masked_arn: &str, wording: Wording) -> Self {
-        let explicit = denial.is_explicit();
-        let suffix = match (wording, explicit) {
-            (Wording::Older, true) => " with an explicit deny",
-            (Wording::Older, false) => "",
-            (Wording::Newer, true) => " with an explicit deny in a resource-based policy",
-            (Wording::Newer, false) => " because no resource-based policy allows the execute-api:Invoke action",
-        };
+    /// The key is `Message`, unlike everywhere else. The words are those that clients have long seen. Since about 2023 AWS's
+    /// documentation ends with ` in a resource-based policy`, or ` because no resource-based policy allows the
+    /// execute-api:Invoke action`; captures of that are rare.
+    fn denied(denial: &Denial, masked_arn: &str) -> Self {
+        let suffix = if denial.is_explicit() { " with an explicit deny" } else { "" };
         let sentence = format!(
             "User: anonymous is not authorized to perform: execute-api:Invoke on resource: {masked_arn}{suffix}"
         );
