@@ -2,8 +2,13 @@
 //!
 //! A [`Model`] exists only when the file it came from has no error. The gateway compiles it into what it runs on.
 
+mod caller;
 mod entry;
 
+pub use self::caller::{
+    AccessKey, Budget, Caller, CallerArn, CallerRule, KeyHash, Money, NoCallerArn, Period, Plan, PlanRoute, ProofKind,
+    Quota, TokenRule, TokenSubject, Who,
+};
 pub use self::entry::{
     AddressEntry, AddressRule, AddressSet, AddressSource, Addresses, Entry, Feed, FeedUrl, Pick, PolicyDocument,
     Replay, Rules, Scheme, Selection, Signed, TextFormat,
@@ -35,6 +40,10 @@ pub struct Model {
     pub apis: Vec<Api>,
     /// `[domain."…"]`, in the order of their names: the certificates of listeners that speak TLS.
     pub domains: Vec<Domain>,
+    /// `[plan.…]`, in the order of their names.
+    pub plans: Arc<[Arc<Plan>]>,
+    /// `[caller.…]`, in the order of their names.
+    pub callers: Arc<[Arc<Caller>]>,
 }
 
 /// The process: `[server]`.
@@ -247,6 +256,8 @@ pub struct Route {
     pub throttles: Vec<Throttle>,
     /// How many requests may be under way at once.
     pub parallel: Option<NonZeroUsize>,
+    /// What all its requests together may cost.
+    pub budget: Option<Budget>,
     /// The longest request body, in bytes.
     pub max_body: u64,
     /// What happens to an admitted request.
@@ -262,7 +273,7 @@ pub struct Route {
 /// Where the rules of a route were written: of each its key, or the value where it is one of a list.
 #[derive(Debug, Clone)]
 pub struct RoutePlaces {
-    /// `from`, `signed`, `policy` or `open`: the first of them that is there, else the key.
+    /// `from`, `callers`, `jwt`, `signed`, `policy` or `open`: the first of them that is there, else the key.
     pub entry: Place,
     /// Each of [`Route::throttles`].
     pub throttles: Vec<Place>,
@@ -326,6 +337,8 @@ pub enum ThrottleBy {
     Everyone,
     /// Each client has its own: an IPv4 address, or an IPv6 /64.
     Client,
+    /// Each caller has its own. Only where callers are asked for.
+    Caller,
 }
 
 /// So many in so long: `"50/s"`, `"600/m"`, `"1/h"`.
@@ -520,6 +533,8 @@ pub struct Redirect {
 pub struct Example {
     /// The client's address.
     pub from: IpAddr,
+    /// The caller that it proves to be, in every way that the route asks for; absent: nobody.
+    pub caller: Option<Arc<str>>,
     /// The method: the key's first unless said otherwise, GET for `ANY`.
     pub method: Method,
     /// The path with its query: the base and the key's unless said otherwise, a parameter standing for its own name.

@@ -51,7 +51,15 @@ pub(crate) fn resolve(files: Vec<File>, reading: &mut Reading) -> Option<Model> 
     if reading.has_errors() {
         return None;
     }
-    Some(Model { server: server?, log: log?, listeners: listeners.into_model()?, apis: apis?, domains: domains? })
+    Some(Model {
+        server: server?,
+        log: log?,
+        listeners: listeners.into_model()?,
+        apis: apis?,
+        domains: domains?,
+        plans: Arc::default(),
+        callers: Arc::default(),
+    })
 }
 
 /// What routes refer to by name.

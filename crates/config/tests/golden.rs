@@ -115,7 +115,7 @@ fn describe_route(text: &mut String, route: &Route) {
     }
     match &route.entry {
         Entry::Open => writeln!(text, "    open").unwrap(),
-        Entry::Rules(Rules { from, policies, signed }) => {
+        Entry::Rules(Rules { from, policies, signed, .. }) => {
             if let Some(rule) = from {
                 let from: Vec<_> = rule.from.iter().map(describe_entry).collect();
                 let except: Vec<_> = rule.except.iter().map(describe_entry).collect();

@@ -12,17 +12,20 @@ use std::time::{Duration, SystemTime};
 use gatepost_config::model::ThrottleBy;
 use gatepost_meter::{ClientLevel, ClientTable, Exceeded, Nanos, Slot, take_all};
 
+use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::rejection::Rejection;
 use crate::request::Facts;
 use crate::signature::{Claim, Delivery, Flaw, NotRemembered, Signed, Verified, Verifier};
-use crate::snapshot::{AddressRule, Entry, Listing, Parallel, Route};
+use crate::snapshot::{AddressRule, CallerRule, Entry, Listing, Parallel, Route};
 use crate::trace::{Note, Trace};
 
 /// Proof that a request was admitted. Only this module makes one, and no integration runs without it.
 #[derive(Debug)]
 pub(crate) struct Permit {
     route: Arc<Route>,
+    /// Whose request it is, if that is known.
+    caller: Option<Arc<Caller>>,
     /// Held until the answer has ended.
     _slot: Option<Slot>,
     /// What is forgotten again if it does not arrive.
@@ -33,6 +36,8 @@ pub(crate) struct Permit {
 #[derive(Debug)]
 pub(crate) struct Candidate {
     route: Arc<Route>,
+    /// Whose request it is, if that is known, or claimed to be.
+    caller: Option<Arc<Caller>>,
     claim: Box<Claim>,
 }
 
@@ -92,6 +97,10 @@ pub(crate) fn admit(
         Meters::Observed(clock) => look_at_client(facts.client, &route.client_tables, clock.now(), trace)?,
         Meters::Full => {}
     }
+    let caller = match rules.and_then(|rules| rules.callers.as_ref()) {
+        Some(rule) => Some(identify(facts, rule, trace)?),
+        None => None,
+    };
     let claim = match (rules.and_then(|rules| rules.signed.as_deref()), meters) {
         (Some(signed), Meters::Live(_) | Meters::Observed(_)) => Some(claim(facts, signed, trace)?),
         (Some(_), Meters::Full) | (None, _) => None,
@@ -104,20 +113,25 @@ pub(crate) fn admit(
     }
     if let Some(claim) = claim {
         if let Meters::Live(clock) = meters {
-            peek(route, clock, trace)?;
+            peek(route, caller.as_deref(), clock, trace)?;
         }
-        return Ok(Admission::Candidate(Candidate { route: Arc::clone(route), claim }));
+        return Ok(Admission::Candidate(Candidate { route: Arc::clone(route), caller, claim }));
     }
-    let slot = meters.take(route, trace)?;
-    Ok(Admission::Permit(Permit { route: Arc::clone(route), _slot: slot, delivery: None }))
+    let slot = meters.take(route, caller.as_deref(), trace)?;
+    Ok(Admission::Permit(Permit { route: Arc::clone(route), caller, _slot: slot, delivery: None }))
 }
 
 impl Meters {
     /// Takes what everyone shares, or looks at it.
-    fn take(self, route: &Arc<Route>, trace: &mut impl Trace) -> Result<Option<Slot>, Rejection> {
+    fn take(
+        self,
+        route: &Arc<Route>,
+        caller: Option<&Caller>,
+        trace: &mut impl Trace,
+    ) -> Result<Option<Slot>, Rejection> {
         match self {
-            Self::Live(clock) => take(route, clock, trace),
-            Self::Observed(clock) => look(route, clock, trace),
+            Self::Live(clock) => take(route, caller, clock, trace),
+            Self::Observed(clock) => look(route, caller, clock, trace),
             Self::Full => Ok(None),
         }
     }
@@ -147,8 +161,11 @@ impl Candidate {
             NotRemembered::Replayed => Rejection::Replayed,
             NotRemembered::Full => Rejection::DeliveriesFull,
         })?;
-        match take(&self.route, clock, trace) {
-            Ok(slot) => Ok(Permit { route: self.route, _slot: slot, delivery: delivery.map(Box::new) }),
+        match take(&self.route, self.caller.as_deref(), clock, trace) {
+            Ok(slot) => {
+                let Self { route, caller, .. } = self;
+                Ok(Permit { route, caller, _slot: slot, delivery: delivery.map(Box::new) })
+            }
             Err(rejection) => {
                 delivery.into_iter().for_each(Delivery::forget);
                 Err(rejection)
@@ -161,8 +178,8 @@ impl Candidate {
     /// # Errors
     /// As of [`Candidate::take`].
     pub(crate) fn assume_verified(self, meters: Meters, trace: &mut impl Trace) -> Result<Permit, Rejection> {
-        let slot = meters.take(&self.route, trace)?;
-        Ok(Permit { route: self.route, _slot: slot, delivery: None })
+        let slot = meters.take(&self.route, self.caller.as_deref(), trace)?;
+        Ok(Permit { route: self.route, caller: self.caller, _slot: slot, delivery: None })
     }
 }
 
@@ -227,6 +244,11 @@ fn look_at_client(
     longest_wait.map_or(Ok(()), |exceeded| Err(Rejection::Throttled(exceeded)))
 }
 
+/// Which caller it is from, as far as its head tells.
+fn identify(_: &Facts<'_>, _: &CallerRule, _: &mut impl Trace) -> Result<Arc<Caller>, Rejection> {
+    Err(Rejection::AddressNotListed)
+}
+
 /// Whether the request claims a signature that could be good.
 fn claim(facts: &Facts<'_>, signed: &Signed, trace: &mut impl Trace) -> Result<Box<Claim>, Rejection> {
     let claim = signed.claim(facts.headers, SystemTime::now());
@@ -243,7 +265,7 @@ fn fit(length: Option<u64>, most: u64, trace: &mut impl Trace) -> Result<(), Rej
 }
 
 /// Looks whether there is room and a token, before much is spent on a body.
-fn peek(route: &Route, clock: Clock, trace: &mut impl Trace) -> Result<(), Rejection> {
+fn peek(route: &Route, _caller: Option<&Caller>, clock: Clock, trace: &mut impl Trace) -> Result<(), Rejection> {
     if let Some(Parallel { slots, cap }) = &route.parallel
         && slots.taken() >= *cap
     {
@@ -263,7 +285,12 @@ fn peek(route: &Route, clock: Clock, trace: &mut impl Trace) -> Result<(), Rejec
 }
 
 /// A slot first, because it can be given back: a request that finds `parallel` used up takes no token.
-fn take(route: &Arc<Route>, clock: Clock, trace: &mut impl Trace) -> Result<Option<Slot>, Rejection> {
+fn take(
+    route: &Arc<Route>,
+    _caller: Option<&Caller>,
+    clock: Clock,
+    trace: &mut impl Trace,
+) -> Result<Option<Slot>, Rejection> {
     let slot = match &route.parallel {
         Some(Parallel { slots, cap }) => {
             let entered = slots.enter(*cap);
@@ -292,7 +319,12 @@ fn take(route: &Arc<Route>, clock: Clock, trace: &mut impl Trace) -> Result<Opti
 }
 
 /// What [`take`] would find, and nothing taken.
-fn look(route: &Route, clock: Clock, trace: &mut impl Trace) -> Result<Option<Slot>, Rejection> {
+fn look(
+    route: &Route,
+    _caller: Option<&Caller>,
+    clock: Clock,
+    trace: &mut impl Trace,
+) -> Result<Option<Slot>, Rejection> {
     if let Some(Parallel { slots, cap }) = &route.parallel {
         let under_way = slots.taken();
         trace.note(|| Note::Parallel { under_way });
@@ -315,6 +347,11 @@ impl Permit {
     /// The route that the request was admitted to.
     pub(crate) fn route(&self) -> &Arc<Route> {
         &self.route
+    }
+
+    /// Whose request it is, if that is known.
+    pub(crate) fn caller(&self) -> Option<&Arc<Caller>> {
+        self.caller.as_ref()
     }
 
     /// The delivery did not arrive: its sender may try again.

@@ -15,13 +15,14 @@ use gatepost_prefix::PrefixSet;
 use gatepost_ranges::{Feeds, LiveSet};
 use http::{HeaderMap, HeaderValue};
 
+use crate::caller::{Caller, CallerMeters, Callers};
 use crate::gateway::ApplyError;
 use crate::log_line::route_fields;
 use crate::router::Router;
 use crate::signature::{Memory, Signed};
 use crate::snapshot::{
-    Action, AddressRule, Addresses, Api, ApiNames, Behind, Entry, Forward, Hosts, ListenKey, Listener, Meter,
-    NamedMeter, Parallel, Redirect, Respond, Route, RouteNumber, Rules, Snapshot,
+    Action, AddressRule, Addresses, Api, ApiNames, Behind, CallerRule, Entry, Forward, Hosts, ListenKey, Listener,
+    Meter, NamedMeter, Parallel, Redirect, Respond, Route, RouteNumber, Rules, Snapshot, Who,
 };
 use crate::stats::Stats;
 use crate::upstream::{Check, Common, Condition, Security, Target, Upstream, target_hash};
@@ -33,6 +34,8 @@ pub(crate) struct Lasting {
     buckets: HashMap<MeterName, Arc<Bucket>>,
     client_tables: HashMap<MeterName, Arc<ClientTable>>,
     slots: HashMap<(Arc<str>, Arc<str>), Arc<Slots>>,
+    /// What callers have of their limits.
+    callers: HashMap<Arc<str>, Arc<CallerMeters>>,
     /// What routes remember of their signed requests.
     signed: HashMap<(Arc<str>, Arc<str>), Arc<Memory>>,
     targets: HashMap<TargetName, Arc<Target>>,
@@ -88,6 +91,7 @@ struct Compiler<'a> {
     literals: HashMap<Vec<ipnet::IpNet>, Arc<PrefixSet>>,
     lists: HashMap<(Vec<*const PrefixSet>, Vec<*const LiveSet>), Addresses>,
     upstreams: HashMap<Arc<str>, Vec<CompiledUpstream>>,
+    callers: Arc<Callers>,
     /// How many slots a table of clients gets.
     client_slots: usize,
     used_meters: HashSet<MeterName>,
@@ -133,11 +137,13 @@ impl Snapshot {
             literals: HashMap::new(),
             lists: HashMap::new(),
             upstreams: HashMap::new(),
+            callers: Arc::default(),
             used_meters: HashSet::new(),
             meters: Vec::new(),
             used_targets: HashSet::new(),
         };
         compiler.lasting.checks.clear();
+        compiler.callers = Arc::new(compiler.callers(&model.callers));
         let apis: Vec<(&model::Api, Arc<Api>)> =
             model.apis.iter().zip(0..).map(|(api, number)| (api, Arc::new(compiler.api(number, api)))).collect();
         let listeners: Vec<_> = model
@@ -164,6 +170,7 @@ impl Snapshot {
             since: SystemTime::now(),
             listeners: listeners.into_iter().collect(),
             meters: compiler.meters.into(),
+            callers: compiler.callers,
             fixed_sets: compiler.fixed_sets,
             feeds: compiler.lasting.feeds.clone(),
             model: Arc::new(without_secrets(model)),
@@ -308,6 +315,8 @@ impl Compiler<'_> {
                     self.meter(api, route, Meter::Bucket(*throttle, Arc::clone(&bucket)));
                     compiled.buckets.push(bucket);
                 }
+                // Its buckets are the callers' own.
+                ThrottleBy::Caller => {}
                 ThrottleBy::Client => {
                     let table = self.client_table(&name, law);
                     self.meter(api, route, Meter::Clients(*throttle, Arc::clone(&table)));
@@ -356,14 +365,18 @@ impl Compiler<'_> {
         match entry {
             model::Entry::Open => Entry::Open,
             // Rules that ask for nothing let nobody in. No configuration has them.
-            model::Entry::Rules(model::Rules { from: None, policies, signed: None }) if policies.is_empty() => {
+            model::Entry::Rules(model::Rules { from: None, policies, signed: None, callers: None, token: None })
+                if policies.is_empty() =>
+            {
                 let nobody = model::AddressRule { from: Vec::new(), except: Vec::new() };
-                Entry::Rules(Rules { from: Some(self.from(&nobody)), policies: Box::default(), signed: None })
+                let from = Some(self.from(&nobody));
+                Entry::Rules(Rules { from, policies: Box::default(), signed: None, callers: None })
             }
             model::Entry::Rules(rules) => Entry::Rules(Rules {
                 from: rules.from.as_ref().map(|rule| self.from(rule)),
                 policies: rules.policies.iter().map(Arc::clone).collect(),
                 signed: rules.signed.as_ref().map(|signed| Box::new(self.signed(signed, api, route))),
+                callers: rules.callers.as_ref().map(|rule| self.caller_rule(rule)),
             }),
         }
     }
@@ -372,6 +385,27 @@ impl Compiler<'_> {
     fn signed(&mut self, signed: &model::Signed, api: &Arc<str>, route: &Arc<str>) -> Signed {
         let memory = self.lasting.signed.entry((Arc::clone(api), Arc::clone(route))).or_default();
         Signed::new(signed, Arc::clone(memory))
+    }
+
+    fn caller_rule(&self, rule: &model::CallerRule) -> CallerRule {
+        let who = match &rule.who {
+            model::Who::Any => Who::Any,
+            model::Who::Named(names) => {
+                Who::Named(names.iter().filter_map(|name| Some(self.callers.named(name)?.number)).collect())
+            }
+        };
+        CallerRule { who, proof: rule.proof.clone(), known: Arc::clone(&self.callers) }
+    }
+
+    /// What they have of their limits stays with them, under their names.
+    fn callers(&mut self, written: &[Arc<model::Caller>]) -> Callers {
+        let callers = written.iter().zip(0..).map(|(written, number)| {
+            let meters = self.lasting.callers.entry(Arc::clone(&written.name)).or_default();
+            let meters = Arc::clone(meters);
+            let from = written.from.as_ref().map(|from| self.addresses(from));
+            Arc::new(Caller { number, written: Arc::clone(written), from, meters })
+        });
+        Callers::new(callers.collect())
     }
 
     fn from(&mut self, rule: &model::AddressRule) -> AddressRule {

@@ -17,6 +17,7 @@ mod access_log;
 mod address_sets;
 mod admission;
 mod body;
+mod caller;
 mod certificates;
 mod clock;
 mod compat;

@@ -13,8 +13,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use gatepost_config::model::{
-    Compat, HostHeader, Limits, Methods, Model, PolicyDocument, Private, ProxyProtocol, RouteMatcher, Template,
-    Throttle,
+    Compat, HostHeader, Limits, Methods, Model, PolicyDocument, Private, ProofKind, ProxyProtocol, RouteMatcher,
+    Template, Throttle,
 };
 use gatepost_meter::{Bucket, ClientTable, Slots};
 use gatepost_net::tls::ServerTls;
@@ -24,6 +24,7 @@ use gatepost_ranges::{Feeds, LiveSet};
 use http::header::FORWARDED;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
+use crate::caller::Callers;
 use crate::rejection::Rejection;
 use crate::request::Facts;
 use crate::router::{Miss, Router};
@@ -47,6 +48,8 @@ pub(crate) struct Snapshot {
     pub(crate) model: Arc<Model>,
     /// Its meters, for whoever looks at all of them.
     pub(crate) meters: Box<[NamedMeter]>,
+    /// Who is known.
+    pub(crate) callers: Arc<Callers>,
     /// Its address sets that are written down, by name.
     pub(crate) fixed_sets: HashMap<Arc<str>, Arc<PrefixSet>>,
     /// Those that are fetched.
@@ -200,6 +203,27 @@ pub(crate) struct Rules {
     /// The documents that must all allow.
     pub(crate) policies: Box<[Arc<PolicyDocument>]>,
     pub(crate) signed: Option<Box<Signed>>,
+    /// Which callers may enter.
+    pub(crate) callers: Option<CallerRule>,
+}
+
+/// Which callers may enter, and how they must prove who they are.
+#[derive(Debug)]
+pub(crate) struct CallerRule {
+    pub(crate) who: Who,
+    /// What each must give; empty: any one proof.
+    pub(crate) proof: Box<[ProofKind]>,
+    /// All that are known.
+    pub(crate) known: Arc<Callers>,
+}
+
+/// Which callers.
+#[derive(Debug)]
+pub(crate) enum Who {
+    /// Whoever is known.
+    Any,
+    /// These, by number, in order.
+    Named(Box<[u32]>),
 }
 
 /// Addresses that are let in, less those taken out.

@@ -11,7 +11,7 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 use crate::diagnostic::Place;
-use crate::model::{Model, Target, TargetHost};
+use crate::model::{CallerRule, Model, Target, TargetHost, TokenRule};
 use crate::secret::Secret;
 
 /// Who may enter a route.
@@ -32,6 +32,10 @@ pub struct Rules {
     pub policies: Vec<Arc<PolicyDocument>>,
     /// `signed`: bodies whose signature verifies.
     pub signed: Option<Arc<Signed>>,
+    /// `callers`: known callers.
+    pub callers: Option<CallerRule>,
+    /// `jwt`: tokens of an issuer.
+    pub token: Option<Arc<TokenRule>>,
 }
 
 /// Addresses that are let in, less those taken out.

@@ -28,8 +28,8 @@ pub(super) fn entry(table: &RouteTable, key: Span, context: &Context<'_>, readin
         Field::Absent => Some(None),
         Field::Broken => None,
     };
-    let rules = Rules { from: from?, policies: policies?, signed: signed? };
-    let Rules { from, policies, signed } = &rules;
+    let rules = Rules { from: from?, policies: policies?, signed: signed?, callers: None, token: None };
+    let Rules { from, policies, signed, .. } = &rules;
     if from.is_none() && policies.is_empty() && signed.is_none() {
         return without_rules(table, key, reading);
     }

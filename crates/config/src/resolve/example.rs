@@ -29,6 +29,7 @@ fn example(written: &Located<ExampleTable>, matcher: &RouteMatcher, base: &str, 
     let table = &written.value;
     Some(Example {
         from: table.from.value()?.0,
+        caller: None,
         method: table.method.value().map_or_else(|| method(matcher), |method| method.0.clone()),
         path: table.path.value().map_or_else(|| path(matcher, base), |path| path.0.clone()),
         headers: headers(table)?,

@@ -46,6 +46,7 @@ pub(super) fn route(
         entry: entry?,
         throttles,
         parallel: table.parallel.value().map(|parallel| parallel.0),
+        budget: None,
         max_body: table.max_body.value().map_or(DEFAULT_MAX_BODY, |Size(bytes)| *bytes),
         action: action?,
         examples: examples?,

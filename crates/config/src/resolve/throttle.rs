@@ -83,9 +83,11 @@ fn check(throttles: &[Located<Throttle>], api: &[Located<Throttle>], reading: &m
 /// each client too, but however little one client may take, many together can empty what they share.
 fn binds_more(one: &Throttle, other: &Throttle) -> bool {
     let has_all = match (one.by, other.by) {
-        (ThrottleBy::Everyone, ThrottleBy::Everyone | ThrottleBy::Client)
-        | (ThrottleBy::Client, ThrottleBy::Client) => true,
-        (ThrottleBy::Client, ThrottleBy::Everyone) => false,
+        (ThrottleBy::Everyone, ThrottleBy::Everyone | ThrottleBy::Client | ThrottleBy::Caller)
+        | (ThrottleBy::Client, ThrottleBy::Client)
+        | (ThrottleBy::Caller, ThrottleBy::Caller) => true,
+        (ThrottleBy::Client, ThrottleBy::Everyone | ThrottleBy::Caller)
+        | (ThrottleBy::Caller, ThrottleBy::Everyone | ThrottleBy::Client) => false,
     };
     let speed = |rate: &Rate, other: &Rate| u128::from(rate.count.get()) * u128::from(other.per.as_secs());
     has_all && one.burst <= other.burst && speed(&one.rate, &other.rate) <= speed(&other.rate, &one.rate)
@@ -99,7 +101,11 @@ fn useless(throttle: &Located<Throttle>, other: &Located<Throttle>, which: &str,
             .error(throttle.span, "this throttle lets one client have as much as all clients have together")
             .with_related(&place, format!("{which}, with its burst of {burst}, is shared by all"))
             .with_help("give each client less than all of them, or remove it"),
-        (ThrottleBy::Everyone, _) | (ThrottleBy::Client, ThrottleBy::Client) => reading
+        (ThrottleBy::Caller, ThrottleBy::Everyone) => reading
+            .error(throttle.span, "this throttle lets one caller have as much as all callers have together")
+            .with_related(&place, format!("{which}, with its burst of {burst}, is shared by all"))
+            .with_help("give each caller less than all of them, or remove it"),
+        (ThrottleBy::Everyone | ThrottleBy::Client | ThrottleBy::Caller, _) => reading
             .error(throttle.span, "this throttle can never refuse anybody")
             .with_related(&place, format!("{which}, with its burst of {burst}, is always empty first")),
     }

@@ -162,7 +162,7 @@ fn without(model: &Model, explanation: &Explanation) -> Model {
                     rules.from = Some(AddressRule { from: Vec::new(), except: Vec::new() });
                 }
                 // No configuration asks for nothing and lets somebody in.
-                if let Rules { from: None, policies, signed: None } = rules
+                if let Rules { from: None, policies, signed: None, callers: None, token: None } = rules
                     && policies.is_empty()
                 {
                     route.entry = Entry::Open;

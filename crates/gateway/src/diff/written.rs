@@ -186,8 +186,14 @@ fn tokens(text: &str) -> impl Iterator<Item = char> {
 
 /// `from, signed`: what is asked.
 fn entry_text(entry: &Entry) -> String {
-    let Entry::Rules(Rules { from, policies, signed }) = entry else { return "open".to_owned() };
-    let asked = [("from", from.is_some()), ("policy", !policies.is_empty()), ("signed", signed.is_some())];
+    let Entry::Rules(Rules { from, policies, signed, callers, token }) = entry else { return "open".to_owned() };
+    let asked = [
+        ("from", from.is_some()),
+        ("callers", callers.is_some()),
+        ("jwt", token.is_some()),
+        ("policy", !policies.is_empty()),
+        ("signed", signed.is_some()),
+    ];
     join(asked.into_iter().filter(|(_, asked)| *asked).map(|(key, _)| key.to_owned()))
 }
 
@@ -272,7 +278,11 @@ fn redirect(redirect: &Redirect) -> String {
 
 fn throttles(throttles: &[Throttle]) -> String {
     join(throttles.iter().map(|throttle| {
-        let each = if throttle.by == ThrottleBy::Client { " by client" } else { "" };
+        let each = match throttle.by {
+            ThrottleBy::Everyone => "",
+            ThrottleBy::Client => " by client",
+            ThrottleBy::Caller => " by caller",
+        };
         format!("{} burst {}{each}", rate_text(throttle.rate), throttle.burst)
     }))
 }

@@ -343,7 +343,11 @@ impl Written<'_> {
         let mut buckets = own.chain(shared).filter(|((throttle, _), _)| throttle.by == by);
         let missing = || ExplainError::contradiction("a bucket was never written");
         let ((throttle, place), whose) = buckets.nth(index as usize).ok_or_else(missing)?;
-        let each = if by == ThrottleBy::Client { "each client " } else { "" };
+        let each = match by {
+            ThrottleBy::Everyone => "",
+            ThrottleBy::Client => "each client ",
+            ThrottleBy::Caller => "each caller ",
+        };
         let text = format!("{whose}{each}{}: {left} of {} tokens left", rate_text(throttle.rate), throttle.burst);
         let step = Step::pass(Check::Throttle, text).by(vec![Rule::new("throttle", place)]);
         Ok(Step { passed: left > 0, ..step })
