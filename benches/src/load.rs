@@ -84,6 +84,13 @@ impl Load {
         Ok(Self { paths, directory })
     }
 
+    /// A load of HTTP/1.1 that asks for one path again and again, with a header.
+    pub(crate) fn with_header(path: &str, (name, value): (&str, &str)) -> Outcome<Self> {
+        let directory = Scratch::new()?;
+        directory.write("load.lua", &format!("{TOTALS}\nwrk.headers[\"{name}\"] = \"{value}\"\n"))?;
+        Ok(Self { paths: vec![path.to_owned()], directory })
+    }
+
     /// A load of HTTP/1.1 that sends the same body to one path again and again.
     pub(crate) fn posting(path: &str, post: &Post) -> Outcome<Self> {
         let directory = Scratch::new()?;

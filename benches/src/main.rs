@@ -77,6 +77,7 @@ impl Measure {
             Self::Routes => measures::routes::run(options),
             Self::Networks => measures::networks::run(options),
             Self::Entry => measures::entry::run(options),
+            Self::Callers => measures::callers::run(options),
             Self::Idle => measures::idle::run(options),
             Self::Reload => measures::reload::run(options),
         }

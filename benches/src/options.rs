@@ -18,6 +18,7 @@ Measures (all of them when none is named):
   routes         CPU a request with 10, 1,000 and 100,000 routes
   networks       CPU a request with 10, 1,000 and 100,000 networks on the allow list
   entry          CPU a request of 1 kB with a policy of 1,000 networks, a signature, both, or neither
+  callers        CPU a request with a key, a plan, a throttle and a quota, among 10 and 100,000 callers, and in nginx
   idle           memory of an idle connection in each gateway, each protocol
   reload         time to start, and to change a configuration of 10,000 routes
 

@@ -43,6 +43,11 @@ impl Connection {
         self.ask(&request)
     }
 
+    pub(super) fn get_with(&mut self, path: &str, (name, value): (&str, &str)) -> Outcome<Reply> {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\n{name}: {value}\r\n\r\n", self.authority);
+        self.ask(&request)
+    }
+
     pub(super) fn post(&mut self, path: &str, post: &Post) -> Outcome<Reply> {
         let Post { header: (name, value), body } = post;
         let head = format!("POST {path} HTTP/1.1\r\nhost: {}\r\n{name}: {value}\r\n", self.authority);

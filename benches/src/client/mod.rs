@@ -51,6 +51,14 @@ impl Connection {
 }
 
 impl Connection {
+    /// Asks for `path` with a header and reads the whole answer. Only in HTTP/1.1: no measure needs more.
+    pub(crate) fn get_with(&mut self, path: &str, header: (&str, &str)) -> Outcome<Reply> {
+        match self {
+            Self::One(connection) => connection.get_with(path, header),
+            Self::Two(_) => Err("headers are sent in HTTP/1.1 only".into()),
+        }
+    }
+
     /// Sends a body to `path` and reads the whole answer. Only in HTTP/1.1: no measure needs more.
     pub(crate) fn post(&mut self, path: &str, post: &Post) -> Outcome<Reply> {
         match self {

@@ -1,5 +1,6 @@
 //! The measures, one a file, and the run under load that three of them share.
 
+pub(crate) mod callers;
 pub(crate) mod entry;
 pub(crate) mod handshakes;
 pub(crate) mod idle;
@@ -29,17 +30,26 @@ pub(crate) enum Measure {
     Routes,
     Networks,
     Entry,
+    Callers,
     Idle,
     Reload,
 }
 
 impl Measure {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::SideBySide, Self::Handshakes, Self::Routes, Self::Networks, Self::Entry, Self::Idle, Self::Reload];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::SideBySide,
+        Self::Handshakes,
+        Self::Routes,
+        Self::Networks,
+        Self::Entry,
+        Self::Callers,
+        Self::Idle,
+        Self::Reload,
+    ];
 
     /// Whether there is nothing to measure without Gatepost.
     pub(crate) fn needs_gatepost(self) -> bool {
-        matches!(self, Self::Routes | Self::Networks | Self::Entry | Self::Reload)
+        matches!(self, Self::Routes | Self::Networks | Self::Entry | Self::Callers | Self::Reload)
     }
 }
 
@@ -51,6 +61,7 @@ impl fmt::Display for Measure {
             Self::Routes => "routes",
             Self::Networks => "networks",
             Self::Entry => "entry",
+            Self::Callers => "callers",
             Self::Idle => "idle",
             Self::Reload => "reload",
         })

@@ -54,8 +54,42 @@ pub(crate) enum List {
 pub(crate) const FORBIDDEN_PAGE: &str = "<html>\r\n<head><title>403 Forbidden</title></head>\r\n<body>\r\n\
     <center><h1>403 Forbidden</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n";
 
+/// Who asks, beside where from: an API key in a header, each with a bucket of its own.
+pub(crate) struct Keys<'k> {
+    /// The keys that are good.
+    pub(crate) good: &'k [String],
+    /// A path that needs none, for the first look whether nginx is there.
+    pub(crate) ready: &'k str,
+}
+
 /// Configures nginx for the job.
 pub(crate) fn gateway(directory: &Scratch, port: u16, job: &Job, list: List) -> Outcome<Configured> {
+    configure(directory, port, job, list, None)
+}
+
+/// Configures nginx for the job, with API keys.
+pub(crate) fn with_keys(directory: &Scratch, port: u16, job: &Job, keys: &Keys<'_>) -> Outcome<Configured> {
+    configure(directory, port, job, List::Tree, Some(keys))
+}
+
+fn configure(directory: &Scratch, port: u16, job: &Job, list: List, keys: Option<&Keys<'_>>) -> Outcome<Configured> {
+    let (key_map, key_check, counted_by, ready) = match keys {
+        None => (String::new(), "", "$server_name", String::new()),
+        Some(Keys { good, ready }) => {
+            let entries: String = good.iter().enumerate().map(|(n, key)| format!("\"{key}\" c{n};\n")).collect();
+            directory.write("keys.conf", &entries)?;
+            let size = (good.len() * 2).next_power_of_two().max(1024);
+            let map = format!(
+                "map_hash_max_size {size}; map_hash_bucket_size 128; \
+                 map $http_x_api_key $caller {{ default \"\"; include keys.conf; }}"
+            );
+            let ready = format!(
+                "location = {ready} {{ proxy_pass http://backend/bench; proxy_http_version 1.1; \
+                 proxy_set_header Connection \"\"; }}"
+            );
+            (map, "if ($caller = \"\") { return 401 '{\"message\":\"Unauthorized\"}'; }", "$caller", ready)
+        }
+    };
     let entry = |network: &String| match list {
         List::Tree => format!("{network} 0;\n"),
         List::Walked => format!("allow {network};\n"),
@@ -69,6 +103,7 @@ pub(crate) fn gateway(directory: &Scratch, port: u16, job: &Job, list: List) -> 
         }
         List::Walked => ("", "include allowed.conf; deny all; server_tokens off;".to_owned()),
     };
+    let hide_key = if keys.is_some() { "proxy_set_header X-Api-Key \"\";" } else { "" };
     let backend = job.backend;
     let listen = match (&job.front.tls, job.front.http) {
         (None, Http::One) => "",
@@ -91,7 +126,8 @@ pub(crate) fn gateway(directory: &Scratch, port: u16, job: &Job, list: List) -> 
     let http = format!(
         r#"
     {geo}
-    limit_req_zone $server_name zone=bench:1m rate={RATE}r/s;
+    {key_map}
+    limit_req_zone {counted_by} zone=bench:16m rate={RATE}r/s;
     limit_req_status 429;
     log_format json escape=json '{{"time":"$time_iso8601","id":"$connection-$connection_requests",'
         '"listener":"bench","client":"$remote_addr","client_from":"socket","method":"$request_method",'
@@ -115,6 +151,7 @@ pub(crate) fn gateway(directory: &Scratch, port: u16, job: &Job, list: List) -> 
         default_type application/json;
         {check}
         location = /bench {{
+            {key_check}
             limit_except GET {{ deny all; }}
             limit_req zone=bench burst={RATE} nodelay;
             proxy_pass http://backend;
@@ -126,7 +163,9 @@ pub(crate) fn gateway(directory: &Scratch, port: u16, job: &Job, list: List) -> 
             proxy_set_header X-Forwarded-Host $http_host;
             proxy_set_header X-Forwarded-Proto $scheme;
             proxy_set_header Forwarded "";
+            {hide_key}
         }}
+        {ready}
         location / {{ return 404; }}
     }}
 "#
