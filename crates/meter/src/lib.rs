@@ -27,4 +27,4 @@ pub use client_table::{ClientLevel, ClientTable};
 pub use ledger::{Ask, Granted, Ledger, MemoryLedger, Mood, Unavailable};
 pub use quota::{Lacking, Level, Quota, QuotaLaw, Unit};
 pub use slots::{Slot, Slots};
-pub use window::{Period, UnixSeconds, Window};
+pub use window::{NoWindow, Period, UnixSeconds, Window};

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::str::FromStr;
 
 /// Seconds since the start of 1970 in UTC, leap seconds not counted (POSIX time). Before 1970 they are negative.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -103,6 +104,45 @@ impl fmt::Display for Window {
         }
     }
 }
+
+/// A text is not the label of a window of the years 0 to 9999.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoWindow;
+
+impl FromStr for Window {
+    type Err = NoWindow;
+
+    /// Reads a label, written exactly as windows display.
+    fn from_str(label: &str) -> Result<Self, NoWindow> {
+        if label.len() > "2026-11-20".len() {
+            return Err(NoWindow);
+        }
+        let number = |text: &str| text.parse::<i64>().map_err(|_| NoWindow);
+        let mut parts = label.split('-');
+        let (Some(year), Some(second), third, None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+            return Err(NoWindow);
+        };
+        let year = number(year)?;
+        let (period, day) = match (second.strip_prefix('W'), third) {
+            // The first week of a year is that of its fourth of January.
+            (Some(week), None) => (Period::Week, Date { year, month: 1, day: 4 }.days() + 7 * (number(week)? - 1)),
+            (None, None) => (Period::Month, Date { year, month: number(second)?, day: 1 }.days()),
+            (None, Some(day)) => (Period::Day, Date { year, month: number(second)?, day: number(day)? }.days()),
+            (Some(_), Some(_)) => return Err(NoWindow),
+        };
+        let window = period.at(UnixSeconds(day * DAY));
+        // Another way to write it, or a day that there is not, comes out in another form.
+        if window.to_string() == label { Ok(window) } else { Err(NoWindow) }
+    }
+}
+
+impl fmt::Display for NoWindow {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("this is no day (2026-11-20), week (2026-W47) or month (2026-11)")
+    }
+}
+
+impl std::error::Error for NoWindow {}
 
 /// Seconds in a day.
 const DAY: i64 = 86_400;
