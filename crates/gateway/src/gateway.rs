@@ -396,7 +396,7 @@ impl Drop for Gateway {
         }
         // No request is under way any more, so this is all.
         self.telling.abort();
-        tell(&self.shared.books, &*self.usage);
+        self.shared.books.tally.tell(&*self.usage);
         self.lasting.close_accounts();
     }
 }
@@ -407,19 +407,12 @@ async fn tell_usage(books: Arc<Books>, usage: Arc<dyn UsageSink>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        tell(&books, &*usage);
+        books.tally.tell(&*usage);
     }
 }
 
 /// How often usage is told: what a crash may lose of it.
 const TELL: Duration = Duration::from_secs(1);
-
-fn tell(books: &Books, usage: &dyn UsageSink) {
-    let batch = books.tally.drain();
-    if !batch.is_empty() {
-        usage.record(batch);
-    }
-}
 
 impl Shared {
     /// The clocks that its meters go by.

@@ -58,7 +58,6 @@ pub use decisions::{Decision, DecisionFilter, DecisionPage, DecisionSummary, MOS
 pub use diff::{Cause, Difference, ListenerChange, Networks, Request, RouteChange, Sides, Untold, VerdictChange, diff};
 pub use examples::{JudgedExamples, failed_examples, judge_examples};
 pub use explain::{Check, ExplainError, Explanation, Inquiry, Rule, Step, Verdict, explain};
-pub use gatepost_meter::{Ledger, MemoryLedger, Mood, UnixSeconds};
 pub use gatepost_net::Resolver;
 pub use gatepost_prefix::Extent;
 pub use gatepost_ranges::{Outcome as FetchOutcome, SetReport, SetState};

@@ -27,8 +27,3 @@ impl WallClock {
         })
     }
 }
-
-/// The UTC day that this second is in, counted from 1970-01-01.
-pub(crate) fn day_of(now: UnixSeconds) -> i64 {
-    now.0.div_euclid(86_400)
-}

@@ -6,7 +6,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use gatepost_config::model::{KeyHash, ThrottleBy};
-use gatepost_meter::{Bucket, Exceeded, Lacking, Level, Nanos, Slot, Slots, Unavailable, UnixSeconds, take_all};
+use gatepost_meter::{
+    Bucket, Exceeded, Lacking, Level, Nanos, Period, Slot, Slots, Unavailable, UnixSeconds, Window, take_all,
+};
 
 use super::{Permit, Times};
 use crate::caller::{Account, AtRoute, Books, Budget, Caller, Counter, PlanBucket, Reserved, Spending, State, laws_at};
@@ -14,7 +16,6 @@ use crate::rejection::{Rejection, Used, Whose};
 use crate::signature::Delivery;
 use crate::snapshot::{Parallel, Route};
 use crate::trace::{AccountOf, Found, Note, Trace};
-use crate::wall::day_of;
 
 /// Whose request it is, as far as that is known.
 #[derive(Debug, Clone, Default)]
@@ -41,7 +42,7 @@ pub(super) struct Counting {
     counter: Arc<Counter>,
     books: Arc<Books>,
     /// The day of the request.
-    day: i64,
+    day: Window,
 }
 
 /// A request that finds nobody to tell whether there are units left. It waits for that, and then takes everything anew.
@@ -112,7 +113,7 @@ pub(super) fn enter(
 /// Counts a refused request of a caller.
 pub(super) fn count_refused(route: &Route, caller: Option<&Caller>, times: Times<'_>) {
     if let (Some(caller), Some(met)) = (caller, &route.callers) {
-        let day = day_of(times.wall.now());
+        let day = Period::Day.at(times.wall.now());
         caller.meters.counter(met).refused(day, &caller.meters.books().tally);
     }
 }
@@ -483,7 +484,7 @@ fn look_at_accounts(accounts: [Option<Wanted<'_>>; 3], times: Times<'_>, seen: &
 impl Counting {
     fn of(own: Own<'_>, key: Option<KeyHash>, now: UnixSeconds) -> Self {
         let (counter, books) = (Arc::clone(&own.at_route.counter), Arc::clone(own.caller.meters.books()));
-        let day = day_of(now);
+        let day = Period::Day.at(now);
         counter.admitted(now, day, key, &books.tally);
         Self { counter, books, day }
     }

@@ -1,10 +1,11 @@
 //! What callers used: counted where it happens, told once a second.
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gatepost_config::model::KeyHash;
-use gatepost_meter::UnixSeconds;
+use gatepost_meter::{UnixSeconds, Window};
 use smallvec::SmallVec;
 
 use crate::caller::CallerRoute;
@@ -18,8 +19,8 @@ pub struct UsageDelta {
     pub api: Arc<str>,
     /// The key of the route.
     pub route: Arc<str>,
-    /// The UTC day on which the requests came, counted from 1970-01-01.
-    pub day: i64,
+    /// The day on which the requests came, in UTC. Displayed, it is `2026-11-20`.
+    pub day: Window,
     /// Requests that were let in.
     pub admitted: u64,
     /// Requests that were refused after it was known whose they are.
@@ -48,8 +49,11 @@ pub struct UsageBatch {
 
 /// Where usage is told: once a second, and when the gateway stops.
 pub trait UsageSink: Debug + Send + Sync {
-    /// Takes what happened, for good: it is told once. Must not block.
-    fn record(&self, batch: UsageBatch);
+    /// Takes what happened, for good. Must not block.
+    ///
+    /// # Errors
+    /// What there is no room for at present: it is told again, with what happens meanwhile. Uses of keys are not.
+    fn record(&self, batch: UsageBatch) -> Result<(), Vec<UsageDelta>>;
 }
 
 /// Keeps nothing.
@@ -57,7 +61,9 @@ pub trait UsageSink: Debug + Send + Sync {
 pub struct NoUsageSink;
 
 impl UsageSink for NoUsageSink {
-    fn record(&self, _: UsageBatch) {}
+    fn record(&self, _: UsageBatch) -> Result<(), Vec<UsageDelta>> {
+        Ok(())
+    }
 }
 
 impl UsageBatch {
@@ -72,6 +78,8 @@ impl UsageBatch {
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     parts: [Mutex<Vec<Arc<Counter>>>; PARTS],
+    /// What was told, and could not be taken. At most once for each caller, route and day.
+    refused: Mutex<Vec<UsageDelta>>,
 }
 
 const PARTS: usize = 16;
@@ -94,9 +102,9 @@ struct Pending {
     keys: Vec<KeyUse>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct DayCount {
-    day: i64,
+    day: Window,
     admitted: u64,
     refused: u64,
     bytes_out: u64,
@@ -108,7 +116,7 @@ impl Counter {
     }
 
     /// Counts a request that was let in at `now`, and the key that it came with.
-    pub(crate) fn admitted(self: &Arc<Self>, now: UnixSeconds, day: i64, key: Option<KeyHash>, tally: &Tally) {
+    pub(crate) fn admitted(self: &Arc<Self>, now: UnixSeconds, day: Window, key: Option<KeyHash>, tally: &Tally) {
         self.count(tally, |pending| {
             pending.of(day).admitted += 1;
             let Some(key) = key else { return };
@@ -120,12 +128,12 @@ impl Counter {
     }
 
     /// Counts a request that was refused.
-    pub(crate) fn refused(self: &Arc<Self>, day: i64, tally: &Tally) {
+    pub(crate) fn refused(self: &Arc<Self>, day: Window, tally: &Tally) {
         self.count(tally, |pending| pending.of(day).refused += 1);
     }
 
     /// Counts bytes of an answer.
-    pub(crate) fn sent(self: &Arc<Self>, day: i64, bytes: u64, tally: &Tally) {
+    pub(crate) fn sent(self: &Arc<Self>, day: Window, bytes: u64, tally: &Tally) {
         if bytes > 0 {
             self.count(tally, |pending| pending.of(day).bytes_out += bytes);
         }
@@ -160,9 +168,9 @@ impl Counter {
 }
 
 impl Pending {
-    fn of(&mut self, day: i64) -> &mut DayCount {
+    fn of(&mut self, day: Window) -> &mut DayCount {
         let place = self.days.iter().position(|count| count.day == day).unwrap_or_else(|| {
-            self.days.push(DayCount { day, ..DayCount::default() });
+            self.days.push(DayCount { day, admitted: 0, refused: 0, bytes_out: 0 });
             self.days.len() - 1
         });
         &mut self.days[place]
@@ -176,15 +184,41 @@ impl Tally {
         lock(&self.parts[part]).push(counter);
     }
 
-    /// Takes all that was counted.
-    pub(crate) fn drain(&self) -> UsageBatch {
-        let mut batch = UsageBatch::default();
+    /// Tells all that was counted.
+    pub(crate) fn tell(&self, sink: &dyn UsageSink) {
+        let batch = self.drain();
+        if batch.is_empty() {
+            return;
+        }
+        if let Err(refused) = sink.record(batch) {
+            *lock(&self.refused) = added_up(refused);
+        }
+    }
+
+    fn drain(&self) -> UsageBatch {
+        let mut batch = UsageBatch { counts: std::mem::take(&mut *lock(&self.refused)), keys: Vec::new() };
         for part in &self.parts {
             let listed = std::mem::take(&mut *lock(part));
             listed.iter().for_each(|counter| counter.tell(&mut batch));
         }
         batch
     }
+}
+
+fn added_up(deltas: Vec<UsageDelta>) -> Vec<UsageDelta> {
+    let mut sums: HashMap<(Arc<str>, Arc<str>, Arc<str>, Window), UsageDelta> = HashMap::new();
+    for delta in deltas {
+        let UsageDelta { caller, api, route, day, admitted, refused, bytes_out } = &delta;
+        let name = (Arc::clone(caller), Arc::clone(api), Arc::clone(route), *day);
+        if let Some(sum) = sums.get_mut(&name) {
+            sum.admitted += admitted;
+            sum.refused += refused;
+            sum.bytes_out += bytes_out;
+        } else {
+            sums.insert(name, delta);
+        }
+    }
+    sums.into_values().collect()
 }
 
 /// Nothing panics while it holds the lock.
