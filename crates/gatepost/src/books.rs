@@ -55,7 +55,9 @@ impl UsageSink for Telling {
         // Those that it took are told.
         let refused: HashSet<_> =
             refused.iter().map(|left| (&*left.caller, &*left.api, &*left.route, left.day)).collect();
-        let name = |delta: &UsageDelta| (&*delta.caller, &*delta.api, &*delta.route, Day::at(delta.day.starts()));
-        Err(counts.iter().filter(|delta| refused.contains(&name(delta))).cloned().collect())
+        let is_refused = |delta: &&UsageDelta| {
+            refused.contains(&(&*delta.caller, &*delta.api, &*delta.route, Day::at(delta.day.starts())))
+        };
+        Err(counts.iter().filter(is_refused).cloned().collect())
     }
 }
