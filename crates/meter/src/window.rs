@@ -122,7 +122,7 @@ impl FromStr for Window {
         let (Some(year), Some(second), third, None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
             return Err(NoWindow);
         };
-        let year = number(year)?;
+        let year = Some(number(year)?).filter(|year| *year <= 9_999).ok_or(NoWindow)?;
         let (period, day) = match (second.strip_prefix('W'), third) {
             // The first week of a year is that of its fourth of January.
             (Some(week), None) => (Period::Week, Date { year, month: 1, day: 4 }.days() + 7 * (number(week)? - 1)),

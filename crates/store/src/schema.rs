@@ -65,6 +65,10 @@ pub(crate) fn open(path: &Path) -> Result<Connection, StoreError> {
     let failed = |source| StoreError::from_sqlite(path, "open", source);
     let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     connection.busy_timeout(LOCK_TIMEOUT).map_err(failed)?;
+    // SQLite opens what it may not write for reading.
+    if connection.is_readonly("main").map_err(failed)? {
+        return Err(StoreError::ReadOnly { path: path.to_owned() });
+    }
     migrate(path, &mut connection)?;
     Ok(connection)
 }

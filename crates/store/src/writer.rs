@@ -138,3 +138,6 @@ impl Drop for End {
         self.0.end();
     }
 }
+
+#[cfg(test)]
+mod tests;
