@@ -2,6 +2,7 @@
 
 mod admin;
 mod ask;
+mod books;
 mod check;
 mod cli;
 mod demo;

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::admin::{Desk, DiagnosticView, LastReload, ReloadEnd, ReloadWanted};
+use crate::books::Books;
 use crate::check::load_and_judge;
 use crate::exit::Failure;
 use crate::lock::StateLock;
@@ -49,8 +50,10 @@ pub(crate) fn supervise(loaded: Loaded, file: Option<PathBuf>, ready: impl FnOnc
         .map_err(|error| Failure::CannotRun(format!("cannot start: {error}")))?;
     raise_descriptor_limit();
     let _lock = StateLock::take(&loaded.model.server.state)?;
+    // Closed after the gateway, which gives back what it was granted.
+    let books = Books::open(&loaded.model.server.state)?;
     runtime.block_on(async {
-        let mut control = Control::start(&loaded, file).await?;
+        let mut control = Control::start(&loaded, file, &books).await?;
         // Its texts can be large, and are not needed any more.
         drop(loaded);
         ready(&control.gateway);
@@ -92,10 +95,12 @@ enum Event {
 }
 
 impl Control {
-    async fn start(loaded: &Loaded, file: Option<PathBuf>) -> Result<Self, Failure> {
+    async fn start(loaded: &Loaded, file: Option<PathBuf>, books: &Books) -> Result<Self, Failure> {
         let Loaded { model, files, .. } = loaded;
         let signals = Signals::new().map_err(|error| Failure::CannotRun(format!("cannot take signals: {error}")))?;
-        let gateway = Gateway::start(model).await.map_err(|error| Failure::CannotRun(error.to_string()))?;
+        let cannot_run = |error: ApplyError| Failure::CannotRun(error.to_string());
+        let surroundings = books.surroundings().map_err(cannot_run)?;
+        let gateway = Gateway::start_in(model, surroundings).await.map_err(cannot_run)?;
         let (desk, wanted) = Desk::new(gateway.observer(), file.clone(), model.server.admin_token.clone());
         let admin = desk.open(&model.server.admin).await.map_err(|error| {
             let hint = "; give `admin` under [server] another address, or \"off\"";

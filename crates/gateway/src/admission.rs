@@ -2,23 +2,27 @@
 //! know why asks that same function.
 
 mod policy;
+mod shared;
 
 pub(crate) use self::policy::RequestArn;
+pub(crate) use self::shared::{Entered, Entrant, PATIENCE, Parked};
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use gatepost_config::model::ThrottleBy;
-use gatepost_meter::{ClientLevel, ClientTable, Exceeded, Nanos, Slot, take_all};
+use gatepost_meter::{ClientLevel, ClientTable, Exceeded, Level, Nanos, UnixSeconds};
 
-use crate::caller::Caller;
+use self::shared::{Taken, count_refused, enter as enter_shared, look, peek};
+use crate::caller::{Caller, Spending};
 use crate::clock::Clock;
 use crate::rejection::Rejection;
 use crate::request::Facts;
 use crate::signature::{Claim, Delivery, Flaw, NotRemembered, Signed, Verified, Verifier};
-use crate::snapshot::{AddressRule, CallerRule, Entry, Listing, Parallel, Route};
+use crate::snapshot::{AddressRule, CallerRule, Entry, Listing, Route, Rules};
 use crate::trace::{Note, Trace};
+use crate::wall::WallClock;
 
 /// Proof that a request was admitted. Only this module makes one, and no integration runs without it.
 #[derive(Debug)]
@@ -27,7 +31,7 @@ pub(crate) struct Permit {
     /// Whose request it is, if that is known.
     caller: Option<Arc<Caller>>,
     /// Held until the answer has ended.
-    _slot: Option<Slot>,
+    taken: Taken,
     /// What is forgotten again if it does not arrive.
     delivery: Option<Box<Delivery>>,
 }
@@ -37,7 +41,7 @@ pub(crate) struct Permit {
 pub(crate) struct Candidate {
     route: Arc<Route>,
     /// Whose request it is, if that is known, or claimed to be.
-    caller: Option<Arc<Caller>>,
+    entrant: Entrant,
     claim: Box<Claim>,
 }
 
@@ -48,15 +52,24 @@ pub(crate) enum Admission {
     Permit(Permit),
     /// Its body decides.
     Candidate(Candidate),
+    /// It waits for the ledger of a quota or a budget.
+    Parked(Box<Parked>),
+}
+
+/// The clocks that meters go by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times<'c> {
+    pub(crate) clock: Clock,
+    pub(crate) wall: &'c WallClock,
 }
 
 /// Which meters admission takes from.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Meters {
+pub(crate) enum Meters<'c> {
     /// Those of the running gateway.
-    Live(Clock),
+    Live(Times<'c>),
     /// None: those of the running gateway are looked at, and found as a request would find them.
-    Observed(Clock),
+    Observed(Times<'c>),
     /// None: as if every bucket were full and nothing under way. Signatures are not asked for either.
     Full,
 }
@@ -69,7 +82,7 @@ pub(crate) enum Meters {
 pub(crate) fn admit(
     facts: &Facts<'_>,
     route: &Arc<Route>,
-    meters: Meters,
+    meters: Meters<'_>,
     trace: &mut impl Trace,
 ) -> Result<Admission, Rejection> {
     // What API Gateway does not read it does not judge (developer guide, limits: request payload).
@@ -93,14 +106,42 @@ pub(crate) fn admit(
         policy::allow(facts, route, policies, trace)?;
     }
     match meters {
-        Meters::Live(clock) => take_of_client(facts.client, &route.client_tables, clock, trace)?,
-        Meters::Observed(clock) => look_at_client(facts.client, &route.client_tables, clock.now(), trace)?,
+        Meters::Live(Times { clock, .. }) => take_of_client(facts.client, &route.client_tables, clock, trace)?,
+        Meters::Observed(Times { clock, .. }) => {
+            look_at_client(facts.client, &route.client_tables, clock.now(), trace)?;
+        }
         Meters::Full => {}
     }
-    let caller = match rules.and_then(|rules| rules.callers.as_ref()) {
-        Some(rule) => Some(identify(facts, rule, trace)?),
-        None => None,
+    let entrant = match rules.and_then(|rules| rules.callers.as_ref()) {
+        Some(rule) => identify(facts, rule, trace)?,
+        None => Entrant::default(),
     };
+    let claim = pass(facts, route, rules, meters, &entrant, trace).inspect_err(|_| {
+        if let Meters::Live(times) = meters {
+            count_refused(route, entrant.caller.as_deref(), times);
+        }
+    })?;
+    match claim {
+        Some(claim) => Ok(Admission::Candidate(Candidate { route: Arc::clone(route), entrant, claim })),
+        None => Ok(match meters.enter(route, entrant, trace)? {
+            Entered::Permit(permit) => Admission::Permit(permit),
+            Entered::Parked(parked) => Admission::Parked(parked),
+        }),
+    }
+}
+
+/// What is asked of a request once it is known whose it is, as far as its head tells. The claim that its body must prove,
+/// if it must.
+fn pass(
+    facts: &Facts<'_>,
+    route: &Arc<Route>,
+    rules: Option<&Rules>,
+    meters: Meters<'_>,
+    entrant: &Entrant,
+    trace: &mut impl Trace,
+) -> Result<Option<Box<Claim>>, Rejection> {
+    let is_imitated = route.api.compat.is_some();
+    let policies = rules.map(|rules| &rules.policies[..]).unwrap_or_default();
     let claim = match (rules.and_then(|rules| rules.signed.as_deref()), meters) {
         (Some(signed), Meters::Live(_) | Meters::Observed(_)) => Some(claim(facts, signed, trace)?),
         (Some(_), Meters::Full) | (None, _) => None,
@@ -111,28 +152,19 @@ pub(crate) fn admit(
     if !is_imitated {
         fit(facts.length, route.max_body, trace)?;
     }
-    if let Some(claim) = claim {
-        if let Meters::Live(clock) = meters {
-            peek(route, caller.as_deref(), clock, trace)?;
-        }
-        return Ok(Admission::Candidate(Candidate { route: Arc::clone(route), caller, claim }));
+    if let (Some(_), Meters::Live(times)) = (&claim, meters) {
+        peek(route, entrant.caller.as_deref(), times, trace)?;
     }
-    let slot = meters.take(route, caller.as_deref(), trace)?;
-    Ok(Admission::Permit(Permit { route: Arc::clone(route), caller, _slot: slot, delivery: None }))
+    Ok(claim)
 }
 
-impl Meters {
-    /// Takes what everyone shares, or looks at it.
-    fn take(
-        self,
-        route: &Arc<Route>,
-        caller: Option<&Caller>,
-        trace: &mut impl Trace,
-    ) -> Result<Option<Slot>, Rejection> {
+impl Meters<'_> {
+    /// Takes what is shared, or looks at it.
+    fn enter(self, route: &Arc<Route>, entrant: Entrant, trace: &mut impl Trace) -> Result<Entered, Rejection> {
         match self {
-            Self::Live(clock) => take(route, caller, clock, trace),
-            Self::Observed(clock) => look(route, caller, clock, trace),
-            Self::Full => Ok(None),
+            Self::Live(times) => enter_shared(route, entrant, None, times, trace),
+            Self::Observed(times) => look(route, entrant, times, trace).map(Entered::Permit),
+            Self::Full => Ok(Entered::Permit(Permit::without_meters(route, entrant))),
         }
     }
 }
@@ -156,30 +188,31 @@ impl Candidate {
     ///
     /// # Errors
     /// It was let in before, or there is no room among those under way, or no token.
-    pub(crate) fn take(self, verified: Verified, clock: Clock, trace: &mut impl Trace) -> Result<Permit, Rejection> {
-        let delivery = verified.remember(clock.now()).map_err(|refused| match refused {
+    pub(crate) fn take(
+        self,
+        verified: Verified,
+        times: Times<'_>,
+        trace: &mut impl Trace,
+    ) -> Result<Entered, Rejection> {
+        let remembered = verified.remember(times.clock.now()).map_err(|refused| match refused {
             NotRemembered::Replayed => Rejection::Replayed,
             NotRemembered::Full => Rejection::DeliveriesFull,
-        })?;
-        match take(&self.route, self.caller.as_deref(), clock, trace) {
-            Ok(slot) => {
-                let Self { route, caller, .. } = self;
-                Ok(Permit { route, caller, _slot: slot, delivery: delivery.map(Box::new) })
-            }
-            Err(rejection) => {
-                delivery.into_iter().for_each(Delivery::forget);
-                Err(rejection)
-            }
-        }
+        });
+        let delivery = remembered.inspect_err(|_| self.refused(times))?;
+        enter_shared(&self.route, self.entrant, delivery.map(Box::new), times, trace)
+    }
+
+    /// Its body is not what it claims, or did not come.
+    pub(crate) fn refused(&self, times: Times<'_>) {
+        count_refused(&self.route, self.entrant.caller.as_deref(), times);
     }
 
     /// What would become of it if its body were signed as it claims: for whoever asks why, and serves nothing.
     ///
     /// # Errors
     /// As of [`Candidate::take`].
-    pub(crate) fn assume_verified(self, meters: Meters, trace: &mut impl Trace) -> Result<Permit, Rejection> {
-        let slot = meters.take(&self.route, self.caller.as_deref(), trace)?;
-        Ok(Permit { route: self.route, caller: self.caller, _slot: slot, delivery: None })
+    pub(crate) fn assume_verified(self, meters: Meters<'_>, trace: &mut impl Trace) -> Result<Entered, Rejection> {
+        meters.enter(&self.route, self.entrant, trace)
     }
 }
 
@@ -245,8 +278,17 @@ fn look_at_client(
 }
 
 /// Which caller it is from, as far as its head tells.
-fn identify(_: &Facts<'_>, _: &CallerRule, _: &mut impl Trace) -> Result<Arc<Caller>, Rejection> {
-    Err(Rejection::AddressNotListed)
+fn identify(facts: &Facts<'_>, rule: &CallerRule, _: &mut impl Trace) -> Result<Entrant, Rejection> {
+    use gatepost_config::model::KeyHash;
+    let key = facts.headers.get("x-api-key").ok_or(Rejection::AddressNotListed)?;
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.as_bytes());
+    let key = KeyHash(digest.as_ref().try_into().map_err(|_| Rejection::AddressNotListed)?);
+    let caller = rule.known.all().iter().find(|caller| caller.written.keys.contains(&key));
+    let caller = caller.ok_or(Rejection::AddressNotListed)?;
+    match &rule.who {
+        crate::snapshot::Who::Named(numbers) if !numbers.contains(&caller.number) => Err(Rejection::AddressNotListed),
+        _ => Ok(Entrant { caller: Some(Arc::clone(caller)), key: Some(key) }),
+    }
 }
 
 /// Whether the request claims a signature that could be good.
@@ -264,85 +306,6 @@ fn fit(length: Option<u64>, most: u64, trace: &mut impl Trace) -> Result<(), Rej
     if length.is_some_and(|length| length > most) { Err(Rejection::BodyTooLarge) } else { Ok(()) }
 }
 
-/// Looks whether there is room and a token, before much is spent on a body.
-fn peek(route: &Route, _caller: Option<&Caller>, clock: Clock, trace: &mut impl Trace) -> Result<(), Rejection> {
-    if let Some(Parallel { slots, cap }) = &route.parallel
-        && slots.taken() >= *cap
-    {
-        trace.note(|| Note::Parallel { under_way: *cap });
-        return Err(Rejection::Busy);
-    }
-    if route.buckets.is_empty() {
-        return Ok(());
-    }
-    let now = clock.now();
-    route.buckets.iter().zip(0..).try_for_each(|(bucket, index)| {
-        bucket.peek(now).map_err(|exceeded| {
-            trace.note(|| Note::Bucket { by: ThrottleBy::Everyone, index, left: 0 });
-            Rejection::Throttled(exceeded)
-        })
-    })
-}
-
-/// A slot first, because it can be given back: a request that finds `parallel` used up takes no token.
-fn take(
-    route: &Arc<Route>,
-    _caller: Option<&Caller>,
-    clock: Clock,
-    trace: &mut impl Trace,
-) -> Result<Option<Slot>, Rejection> {
-    let slot = match &route.parallel {
-        Some(Parallel { slots, cap }) => {
-            let entered = slots.enter(*cap);
-            // Told afterwards, as it was found: others come and go meanwhile.
-            trace.note(|| Note::Parallel {
-                under_way: match entered {
-                    Some(_) => slots.taken().clamp(1, *cap) - 1,
-                    None => slots.taken().max(*cap),
-                },
-            });
-            Some(entered.ok_or(Rejection::Busy)?)
-        }
-        None => None,
-    };
-    if !route.buckets.is_empty() {
-        let now = clock.now();
-        let taken = take_all(route.buckets.iter(), now);
-        for (bucket, index) in route.buckets.iter().zip(0..) {
-            // A bucket that is empty at this `now` stays so: whatever comes between only takes more.
-            let left = || bucket.left(now) + u32::from(taken.is_ok());
-            trace.note(|| Note::Bucket { by: ThrottleBy::Everyone, index, left: left() });
-        }
-        taken.map_err(Rejection::Throttled)?;
-    }
-    Ok(slot)
-}
-
-/// What [`take`] would find, and nothing taken.
-fn look(
-    route: &Route,
-    _caller: Option<&Caller>,
-    clock: Clock,
-    trace: &mut impl Trace,
-) -> Result<Option<Slot>, Rejection> {
-    if let Some(Parallel { slots, cap }) = &route.parallel {
-        let under_way = slots.taken();
-        trace.note(|| Note::Parallel { under_way });
-        if under_way >= *cap {
-            return Err(Rejection::Busy);
-        }
-    }
-    let now = clock.now();
-    let mut longest_wait: Option<Exceeded> = None;
-    for (bucket, index) in route.buckets.iter().zip(0..) {
-        let wait = bucket.peek(now).err();
-        let left = if wait.is_some() { 0 } else { bucket.left(now).max(1) };
-        trace.note(|| Note::Bucket { by: ThrottleBy::Everyone, index, left });
-        longest_wait = longest_wait.into_iter().chain(wait).max_by_key(|exceeded| exceeded.retry_after);
-    }
-    longest_wait.map_or(Ok(None), |exceeded| Err(Rejection::Throttled(exceeded)))
-}
-
 impl Permit {
     /// The route that the request was admitted to.
     pub(crate) fn route(&self) -> &Arc<Route> {
@@ -352,6 +315,26 @@ impl Permit {
     /// Whose request it is, if that is known.
     pub(crate) fn caller(&self) -> Option<&Arc<Caller>> {
         self.caller.as_ref()
+    }
+
+    /// What its caller's quota is after it, and when that was.
+    pub(crate) fn level(&self) -> Option<(Level, UnixSeconds)> {
+        self.taken.level
+    }
+
+    /// What pays for the bytes of the answer. It is taken once.
+    pub(crate) fn take_spending(&mut self) -> Option<Box<Spending>> {
+        self.taken.spending.take()
+    }
+
+    /// So many bytes of the answer went to the client, in all.
+    pub(crate) fn sent(&self, bytes: u64) {
+        self.taken.counting.iter().for_each(|counting| counting.sent(bytes));
+    }
+
+    /// For judging, where nothing is taken.
+    fn without_meters(route: &Arc<Route>, entrant: Entrant) -> Self {
+        Self { route: Arc::clone(route), caller: entrant.caller, taken: Taken::default(), delivery: None }
     }
 
     /// The delivery did not arrive: its sender may try again.

@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use gatepost_meter::Slot;
+use gatepost_meter::{Level, Slot, UnixSeconds};
 use gatepost_net::BelievedHeader;
 use http::{HeaderValue, Method};
 use http_body::{Body, Frame, SizeHint};
@@ -24,6 +24,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::admission::Permit;
+use crate::caller::{AHEAD, Spending, Spent};
 use crate::compat::Imitation;
 use crate::connection::Connection;
 use crate::forward::pool::Pooled;
@@ -310,6 +311,9 @@ enum Content {
 /// byte, and then it cannot be taken back. As much as a frame holds.
 const PIECE: usize = 16 * 1024;
 
+/// What is handed over at a time at most of what costs something, in bytes.
+const PAID_PIECE: usize = AHEAD as usize;
+
 impl ResponseBody {
     fn of(content: Content, exchange: Option<Exchange>) -> Self {
         Self { content, held: Bytes::new(), held_is_last: false, exchange }
@@ -342,6 +346,7 @@ impl ResponseBody {
         let Some(exchange) = &mut self.exchange else { return std::mem::take(&mut self.held) };
         self.held_is_last |= exchange.ended == Ended::Complete;
         let most = match self.held.len() {
+            _ if exchange.stream.connection.is_http1() && exchange.spending.is_some() => PAID_PIECE,
             _ if exchange.stream.connection.is_http1() => usize::MAX,
             // The last byte of a longer answer on its own: the exchange lasts, and so do its limits, until the client
             // has made room for all that comes before.
@@ -350,11 +355,31 @@ impl ResponseBody {
         };
         let piece = self.held.split_to(most.min(self.held.len()));
         exchange.bytes_out += piece.len() as u64;
+        if let Some(spending) = &mut exchange.spending {
+            spending.sent(piece.len() as u64);
+        }
         exchange.stream.handed_over();
         if self.held_is_last {
             exchange.ended = if self.held.is_empty() { Ended::Complete } else { Ended::Client };
         }
         piece
+    }
+
+    /// Makes sure that the next piece is paid for.
+    fn poll_pay(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Spent>> {
+        let spending = self.exchange.as_mut().and_then(|exchange| exchange.spending.as_mut());
+        spending.map_or(Poll::Ready(Ok(())), |spending| spending.poll_pay(self.held.len().min(PAID_PIECE) as u64, cx))
+    }
+
+    /// Ends here for the lack of a budget, or of anybody who knows about it.
+    fn cut_unpaid(&mut self) -> io::Error {
+        self.held.clear();
+        if let Some(exchange) = &mut self.exchange {
+            exchange.ended = Ended::Budget;
+            exchange.spending = None;
+            drop(exchange.stream.progress.answering.borrow_mut().take());
+        }
+        io::Error::other("its budget is spent")
     }
 
     fn poll_answering(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
@@ -420,13 +445,18 @@ impl Body for ResponseBody {
                 Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
             }
         }
+        if let Err(Spent) = ready!(self.poll_pay(cx)) {
+            return Poll::Ready(Some(Err(self.cut_unpaid())));
+        }
         Poll::Ready(Some(Ok(Frame::data(self.hand_over()))))
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Whole(bytes) => bytes.is_empty() && self.held.is_empty(),
-            Content::Streamed(_) => self.exchange.as_ref().is_none_or(|exchange| exchange.ended == Ended::Complete),
+            Content::Streamed(_) => {
+                self.held.is_empty() && self.exchange.as_ref().is_none_or(|exchange| exchange.ended == Ended::Complete)
+            }
         }
     }
 
@@ -451,6 +481,8 @@ pub(crate) struct Exchange {
     /// Of an API that imitates AWS.
     pub(crate) imitation: Option<Box<Imitation>>,
     permit: Option<Permit>,
+    /// What pays for the bytes of the answer, if they cost anything.
+    spending: Option<Box<Spending>>,
     /// There until it is sent off.
     record: Option<Box<Record>>,
     ended: Ended,
@@ -468,6 +500,7 @@ impl Exchange {
             believed,
             imitation: None,
             permit: None,
+            spending: None,
             record: Some(record),
             ended: Ended::Client,
             bytes_out: 0,
@@ -507,8 +540,24 @@ impl Exchange {
     }
 
     /// Keeps what admission gave until the answer has ended.
-    pub(crate) fn hold(&mut self, permit: Permit) {
+    pub(crate) fn hold(&mut self, mut permit: Permit) {
+        self.spending = permit.take_spending();
         self.permit = Some(permit);
+    }
+
+    /// What is left of its caller's quota.
+    pub(crate) fn level(&self) -> Option<(Level, UnixSeconds)> {
+        self.permit.as_ref()?.level()
+    }
+
+    /// The answer is a refusal, and costs nothing.
+    pub(crate) fn spend_nothing(&mut self) {
+        self.spending = None;
+    }
+
+    /// What pays for the bytes of an upgraded connection.
+    pub(crate) fn take_spending(&mut self) -> Option<Box<Spending>> {
+        self.spending.take()
     }
 }
 
@@ -527,7 +576,9 @@ impl Drop for Exchange {
         let now = Instant::now();
         self.stream.end(now);
         drop(progress.answering.borrow_mut().take());
-        drop(self.permit.take());
+        if let Some(permit) = self.permit.take() {
+            permit.sent(self.bytes_out);
+        }
         let ended = progress.cut.take().unwrap_or(self.ended);
         if ended == Ended::Client && !progress.is_answered() {
             connection.took_back();

@@ -1,8 +1,15 @@
 //! Callers: who is known, and what each has of limits that are its own.
 
+mod account;
+mod budget;
 mod meters;
+mod usage;
 
-pub(crate) use self::meters::CallerMeters;
+pub(crate) use self::account::{Account, Books, Reserved, law_of_budget, law_of_quota};
+pub(crate) use self::budget::{AHEAD, Budget, Spending, Spent};
+pub(crate) use self::meters::{AtRoute, CallerBucket, CallerMeters, CallerRoute, PlanBucket, State, laws_at};
+pub(crate) use self::usage::{Counter, Tally};
+pub use self::usage::{KeyUse, NoUsageSink, UsageBatch, UsageDelta, UsageSink};
 
 use std::sync::Arc;
 
@@ -33,6 +40,11 @@ pub(crate) struct Caller {
 impl Callers {
     pub(crate) fn new(all: Vec<Arc<Caller>>) -> Self {
         Self { all: all.into() }
+    }
+
+    /// All, by number.
+    pub(crate) fn all(&self) -> &[Arc<Caller>] {
+        &self.all
     }
 
     /// The one of this name.

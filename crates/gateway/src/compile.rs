@@ -8,14 +8,14 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use gatepost_config::Secret;
 use gatepost_config::model::{self, Model, ThrottleBy};
-use gatepost_meter::{Bucket, ClientTable, Law, Nanos, Slots};
+use gatepost_meter::{Bucket, ClientTable, Law, MemoryLedger, Nanos, Slots};
 use gatepost_net::tls::{Alpn, ClientTls, ServerTls, TlsError};
 use gatepost_net::{BelievedHeader, Destination, Fence, Host};
 use gatepost_prefix::PrefixSet;
 use gatepost_ranges::{Feeds, LiveSet};
 use http::{HeaderMap, HeaderValue};
 
-use crate::caller::{Caller, CallerMeters, Callers};
+use crate::caller::{Account, Books, Budget, Caller, CallerMeters, CallerRoute, Callers, law_of_budget};
 use crate::gateway::ApplyError;
 use crate::log_line::route_fields;
 use crate::router::Router;
@@ -28,14 +28,22 @@ use crate::stats::Stats;
 use crate::upstream::{Check, Common, Condition, Security, Target, Upstream, target_hash};
 
 /// What outlives a snapshot, under names that a reload does not change.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Lasting {
+    /// Where quotas, budgets and usage are written.
+    books: Arc<Books>,
     snapshots: u64,
     buckets: HashMap<MeterName, Arc<Bucket>>,
     client_tables: HashMap<MeterName, Arc<ClientTable>>,
     slots: HashMap<(Arc<str>, Arc<str>), Arc<Slots>>,
     /// What callers have of their limits.
     callers: HashMap<Arc<str>, Arc<CallerMeters>>,
+    /// Those among them whom the model no longer names.
+    gone_callers: HashSet<Arc<str>>,
+    /// The routes that ask who somebody is.
+    caller_routes: HashMap<(Arc<str>, Arc<str>), Arc<CallerRoute>>,
+    /// The budgets of routes.
+    budgets: HashMap<(Arc<str>, Arc<str>), Arc<Account>>,
     /// What routes remember of their signed requests.
     signed: HashMap<(Arc<str>, Arc<str>), Arc<Memory>>,
     targets: HashMap<TargetName, Arc<Target>>,
@@ -97,6 +105,8 @@ struct Compiler<'a> {
     used_meters: HashSet<MeterName>,
     meters: Vec<NamedMeter>,
     used_targets: HashSet<TargetName>,
+    used_caller_routes: HashSet<(Arc<str>, Arc<str>)>,
+    used_budgets: HashSet<(Arc<str>, Arc<str>)>,
 }
 
 /// What a throttle counts with.
@@ -107,10 +117,34 @@ struct Throttles {
 }
 
 impl Lasting {
+    /// Nothing yet.
+    pub(crate) fn new(books: Arc<Books>) -> Self {
+        Self {
+            books,
+            snapshots: 0,
+            buckets: HashMap::new(),
+            client_tables: HashMap::new(),
+            slots: HashMap::new(),
+            callers: HashMap::new(),
+            gone_callers: HashSet::new(),
+            caller_routes: HashMap::new(),
+            budgets: HashMap::new(),
+            signed: HashMap::new(),
+            targets: HashMap::new(),
+            clients: HashMap::new(),
+            next_target: 0,
+            upstreams: HashMap::new(),
+            checks: Vec::new(),
+            feeds: Feeds::default(),
+            client_slots: None,
+        }
+    }
+
     /// For a gateway that only one client ever calls, and so one that costs little to make. It has the last good copies
-    /// of the address sets that `model` has fetched, and fetches none.
+    /// of the address sets that `model` has fetched, and fetches none. Its quotas are counted in memory alone.
     pub(crate) fn for_one_client(model: &Model) -> Self {
-        Self { client_slots: Some(1), feeds: Feeds::of(model), ..Self::default() }
+        let books = Books::new(MemoryLedger::new());
+        Self { client_slots: Some(1), feeds: Feeds::of(model), ..Self::new(books) }
     }
 }
 
@@ -141,6 +175,8 @@ impl Snapshot {
             used_meters: HashSet::new(),
             meters: Vec::new(),
             used_targets: HashSet::new(),
+            used_caller_routes: HashSet::new(),
+            used_budgets: HashSet::new(),
         };
         compiler.lasting.checks.clear();
         compiler.callers = Arc::new(compiler.callers(&model.callers));
@@ -164,6 +200,7 @@ impl Snapshot {
                 ListenKey::of(listener).map(move |key| (key, Arc::clone(&compiled)))
             })
             .collect();
+        compiler.settle_callers();
         compiler.forget();
         Self {
             number,
@@ -205,6 +242,27 @@ impl Lasting {
         let made = ClientTls::new(upstream.ca.as_deref(), alpn)?;
         self.clients.insert(name, made.clone());
         Ok(made)
+    }
+
+    /// Lets go of callers whom the model no longer names once they owe nothing, and gives back what they were granted
+    /// once no request can be theirs any more.
+    pub(crate) fn tidy_callers(&mut self, now: Nanos) {
+        let Self { callers, gone_callers, .. } = self;
+        gone_callers.retain(|name| {
+            let Some(meters) = callers.get(name) else { return false };
+            // Whoever holds a snapshot that knows the caller holds this too.
+            let is_over = Arc::strong_count(meters) == 1 && meters.leave(now);
+            if is_over {
+                callers.remove(name);
+            }
+            !is_over
+        });
+    }
+
+    /// Gives back whatever was granted and not used. From now on there are no units.
+    pub(crate) fn close_accounts(&self) {
+        self.callers.values().for_each(|meters| meters.close());
+        self.budgets.values().for_each(|account| account.close());
     }
 
     /// The targets that the model compiled last has probed.
@@ -283,7 +341,7 @@ impl Compiler<'_> {
         names: &Arc<ApiNames>,
         shared: &Throttles,
     ) -> Route {
-        let model::Api { name: api, stage, .. } = api;
+        let model::Api { name: api, stage, throttles: of_api, .. } = api;
         let mut throttles = self.throttles(&route.throttles, api, Some(&route.key));
         throttles.buckets.extend_from_slice(&shared.buckets);
         throttles.client_tables.extend_from_slice(&shared.client_tables);
@@ -296,6 +354,8 @@ impl Compiler<'_> {
             client_tables: throttles.client_tables.into(),
             buckets: throttles.buckets.into(),
             parallel: route.parallel.map(|cap| self.parallel(cap.get(), api, &route.key)),
+            budget: route.budget.as_ref().map(|budget| self.budget(budget, api, &route.key)),
+            callers: self.caller_route(route, api, of_api),
             max_body: route.max_body,
             reads_headers: route.entry.rules().is_some_and(|rules| !rules.policies.is_empty()),
             action: self.action(&route.action),
@@ -357,6 +417,44 @@ impl Compiler<'_> {
         table
     }
 
+    fn budget(&mut self, budget: &model::Budget, api: &Arc<str>, route: &Arc<str>) -> Budget {
+        let law = law_of_budget(budget);
+        let name = (Arc::clone(api), Arc::clone(route));
+        self.used_budgets.insert(name.clone());
+        let Lasting { budgets, books, .. } = &mut *self.lasting;
+        let account =
+            budgets.entry(name).or_insert_with(|| Account::open(format!("route/{api}/{route}/budget"), law, books));
+        account.change_law(law);
+        Budget::new(Arc::clone(account), budget)
+    }
+
+    /// What callers have there is known by it, across reloads.
+    fn caller_route(
+        &mut self,
+        route: &model::Route,
+        api: &Arc<str>,
+        of_api: &[model::Throttle],
+    ) -> Option<Arc<CallerRoute>> {
+        route.entry.rules()?.callers.as_ref()?;
+        let name = (Arc::clone(api), Arc::clone(&route.key));
+        self.used_caller_routes.insert(name.clone());
+        let known = self.lasting.caller_routes.entry(name);
+        let known = known.or_insert_with(|| Arc::new(CallerRoute::new(api, &route.key)));
+        known.follow(&route.throttles, of_api);
+        Some(Arc::clone(known))
+    }
+
+    /// Puts what callers have under the laws of this model.
+    fn settle_callers(&mut self) {
+        let Self { lasting, used_caller_routes, callers, now, .. } = self;
+        for (name, route) in &lasting.caller_routes {
+            if !used_caller_routes.contains(name) {
+                route.leave();
+            }
+        }
+        callers.all().iter().for_each(|caller| caller.meters.settle(*now));
+    }
+
     fn slots(&mut self, api: &Arc<str>, route: &Arc<str>) -> Arc<Slots> {
         Arc::clone(self.lasting.slots.entry((Arc::clone(api), Arc::clone(route))).or_default())
     }
@@ -399,13 +497,21 @@ impl Compiler<'_> {
 
     /// What they have of their limits stays with them, under their names.
     fn callers(&mut self, written: &[Arc<model::Caller>]) -> Callers {
-        let callers = written.iter().zip(0..).map(|(written, number)| {
-            let meters = self.lasting.callers.entry(Arc::clone(&written.name)).or_default();
-            let meters = Arc::clone(meters);
+        let compiled = written.iter().zip(0..).map(|(written, number)| {
+            let Lasting { callers, books, .. } = &mut *self.lasting;
+            let known = callers.entry(Arc::clone(&written.name));
+            let meters = Arc::clone(known.or_insert_with(|| Arc::new(CallerMeters::new(written, books))));
+            meters.follow(written);
             let from = written.from.as_ref().map(|from| self.addresses(from));
             Arc::new(Caller { number, written: Arc::clone(written), from, meters })
         });
-        Callers::new(callers.collect())
+        let callers = Callers::new(compiled.collect());
+        let Lasting { callers: known, gone_callers, .. } = &mut *self.lasting;
+        gone_callers.clear();
+        if known.len() > written.len() {
+            gone_callers.extend(known.keys().filter(|name| callers.named(name).is_none()).map(Arc::clone));
+        }
+        callers
     }
 
     fn from(&mut self, rule: &model::AddressRule) -> AddressRule {
@@ -535,7 +641,12 @@ impl Compiler<'_> {
 
     /// Lets go of what the model no longer names. A bucket that still owes tokens stays, in case its route comes back.
     fn forget(&mut self) {
-        let Self { lasting, stats, used_meters, used_targets, now, .. } = self;
+        let Self { lasting, stats, used_meters, used_targets, used_caller_routes, used_budgets, now, .. } = self;
+        lasting.tidy_callers(*now);
+        // What callers have at a route is found by where it is in memory.
+        lasting.caller_routes.retain(|name, route| used_caller_routes.contains(name) || Arc::strong_count(route) > 1);
+        // Whoever is the last to hold it gives back what it was granted.
+        lasting.budgets.retain(|name, _| used_budgets.contains(name));
         lasting.buckets.retain(|name, bucket| used_meters.contains(name) || !bucket.is_full(*now));
         lasting.client_tables.retain(|name, table| used_meters.contains(name) || !table.is_full(*now));
         lasting.slots.retain(|_, slots| Arc::strong_count(slots) > 1);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use gatepost_config::model::Compat;
 use http::{HeaderMap, Response, StatusCode};
 
-use crate::admission::{Admission, Candidate, Meters, Permit, admit};
+use crate::admission::{Admission, Candidate, Meters, Parked, Permit, admit};
 use crate::compat::{Asked, LONGEST_BODY};
 use crate::rejection::Rejection;
 use crate::request::Facts;
@@ -31,6 +31,8 @@ pub(crate) enum Outcome {
     Admitted(Permit),
     /// It is let in if its body is signed as it claims.
     Candidate(Candidate),
+    /// It waits for the ledger of a quota or a budget.
+    Parked(Box<Parked>),
     /// Its listener only sends clients to `https`, with this status.
     ToHttps(StatusCode),
 }
@@ -42,7 +44,7 @@ impl Listener {
         &self,
         facts: &Facts<'_>,
         is_served: bool,
-        meters: Meters,
+        meters: Meters<'_>,
         trace: &mut impl Trace,
     ) -> Decision<'_> {
         if !is_served {
@@ -62,6 +64,7 @@ impl Listener {
                 let outcome = admit(facts, route, meters, trace).map(|admission| match admission {
                     Admission::Permit(permit) => Outcome::Admitted(permit),
                     Admission::Candidate(candidate) => Outcome::Candidate(candidate),
+                    Admission::Parked(parked) => Outcome::Parked(parked),
                 });
                 Decision { route: Some(route), imitates, outcome }
             }

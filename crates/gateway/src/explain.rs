@@ -24,7 +24,7 @@ use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use ipnet::IpNet;
 use thiserror::Error;
 
-use crate::admission::Meters;
+use crate::admission::{Entered, Meters, Times};
 use crate::clock::Clock;
 use crate::compat;
 use crate::compile::Lasting;
@@ -37,6 +37,7 @@ use crate::request::{Entrance, Facts};
 use crate::snapshot::{ListenKey, Listener, Sender, Snapshot};
 use crate::stats::Stats;
 use crate::trace::Notes;
+use crate::wall::WallClock;
 
 /// Says what would become of a request and why, if it were the first one that a gateway with this configuration gets:
 /// every meter full, nothing under way. A body counts as its declared length, and as signed as it claims to be. Address
@@ -49,7 +50,8 @@ pub fn explain(model: &Model, inquiry: &Inquiry<'_>) -> Result<Explanation, Expl
     let clock = Clock::start();
     let mut lasting = Lasting::for_one_client(model);
     let snapshot = Snapshot::compile(model, None, &mut lasting, &Stats::default(), clock.now());
-    explain_by(&snapshot, model, inquiry, Meters::Live(clock))
+    // Nothing was taken from its meters, and nothing needs to be.
+    explain_by(&snapshot, model, inquiry, Meters::Observed(Times { clock, wall: &WallClock::System }))
 }
 
 /// Says what would become of a request that is judged by `snapshot`, which was compiled from `model`, and `meters`.
@@ -57,7 +59,7 @@ pub(crate) fn explain_by(
     snapshot: &Snapshot,
     model: &Model,
     inquiry: &Inquiry<'_>,
-    meters: Meters,
+    meters: Meters<'_>,
 ) -> Result<Explanation, ExplainError> {
     let listener = known(model, inquiry.listener)?;
     let compiled = ListenKey::of(listener).next().and_then(|key| snapshot.listeners.get(&key));
@@ -166,6 +168,10 @@ pub enum Check {
     Parallel,
     /// Whether a bucket has a token.
     Throttle,
+    /// Whether a quota has a request left.
+    Quota,
+    /// Whether a budget has enough left.
+    Budget,
     /// That it is sent to a backend.
     Forward,
     /// That it is answered here.
@@ -255,6 +261,8 @@ impl Check {
             Self::MaxBody => "max_body",
             Self::Parallel => "parallel",
             Self::Throttle => "throttle",
+            Self::Quota => "quota",
+            Self::Budget => "budget",
             Self::Forward => "forward",
             Self::Respond => "respond",
             Self::Redirect => "redirect",
@@ -303,7 +311,7 @@ fn judge(
     client: IpAddr,
     inquiry: &Inquiry<'_>,
     listener: &Listener,
-    meters: Meters,
+    meters: Meters<'_>,
     asked: &mut Asked,
     notes: &mut Notes,
 ) -> Result<End<'static>, Refusal> {
@@ -315,12 +323,17 @@ fn judge(
     *asked = Asked { host: Arc::clone(&facts.host), path: facts.path.as_ref().into() };
     let Decision { route, imitates, outcome } = listener.decide(&facts, true, meters, notes);
     let end = match outcome {
-        Ok(Outcome::Admitted(permit)) => Ok(permit),
+        Ok(Outcome::Admitted(permit)) => Ok(Entered::Permit(permit)),
         Ok(Outcome::Candidate(candidate)) => candidate.assume_verified(meters, notes),
+        Ok(Outcome::Parked(parked)) => Ok(Entered::Parked(parked)),
         Ok(Outcome::ToHttps(_)) => return Ok(End::Elsewhere),
         Err(rejection) => Err(rejection),
     };
-    end.map(|permit| End::Admitted(permit.route().number)).map_err(|rejection| {
+    let number = |entered: Entered| match entered {
+        Entered::Permit(permit) => permit.route().number,
+        Entered::Parked(parked) => parked.route().number,
+    };
+    end.map(|entered| End::Admitted(number(entered))).map_err(|rejection| {
         let route = route.map(|route| &**route);
         let imitated = imitates.map(|(compat, api)| compat::Asked { api, compat, route, facts: &facts });
         let answer = imitated.map(|asked| asked.answer(&rejection));

@@ -12,16 +12,20 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use gatepost_config::model::{AccessLog, Listener, Model};
+use gatepost_meter::{Ledger, MemoryLedger};
 use gatepost_net::tls::{Alpn, ClientTls, Tickets, TlsError};
 use gatepost_net::{BindError, Resolver, bind, ensure_free};
 use gatepost_ranges::{Feeds, Refreshers, Wanted};
 use thiserror::Error;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use crate::access_log::{LogWriter, Sink};
 use crate::address_sets::AddressSetReport;
+use crate::admission::Times;
+use crate::caller::{Books, NoUsageSink, UsageSink};
 use crate::certificates::server_tls;
 use crate::clock::Clock;
 use crate::compile::Lasting;
@@ -31,6 +35,7 @@ use crate::snapshot::{ListenKey, Snapshot};
 use crate::spool::{Budgets, Spool};
 use crate::stats::{Stats, WorkerStats};
 use crate::upstream::{Probers, TargetReport};
+use crate::wall::WallClock;
 use crate::worker::{Command, WorkerHandle};
 
 /// A running gateway.
@@ -43,6 +48,9 @@ pub struct Gateway {
     workers: Vec<WorkerHandle>,
     probers: Probers,
     refreshers: Refreshers,
+    usage: Arc<dyn UsageSink>,
+    /// Tells usage once a second.
+    telling: JoinHandle<()>,
     /// The addresses listened on, and the address that the kernel made of each.
     listening: HashMap<ListenKey, SocketAddr>,
     access_log: AccessLog,
@@ -59,6 +67,9 @@ pub(crate) struct Shared {
     pub(crate) stats: Arc<Stats>,
     pub(crate) decisions: Arc<Decisions>,
     pub(crate) clock: Clock,
+    pub(crate) wall: WallClock,
+    /// Where quotas, budgets and usage are written.
+    pub(crate) books: Arc<Books>,
     pub(crate) resolver: Resolver,
     /// Where bodies wait that must be seen whole.
     pub(crate) spool: Arc<Spool>,
@@ -79,6 +90,12 @@ pub struct Surroundings {
     pub publishers: ClientTls,
     /// What bodies that are verified may take.
     pub budgets: Budgets,
+    /// Where it is durable what quotas and budgets were granted.
+    pub ledger: Arc<dyn Ledger>,
+    /// Who is told what callers used.
+    pub usage: Arc<dyn UsageSink>,
+    /// The time of calendars.
+    pub wall: WallClock,
 }
 
 /// A configuration could not be put in force. Nothing has changed.
@@ -121,7 +138,7 @@ pub enum ApplyError {
 }
 
 impl Surroundings {
-    /// Those of this machine.
+    /// Those of this machine, but for its disk: quotas and budgets are counted in memory alone, and usage is told nobody.
     ///
     /// # Errors
     /// No thread can be started, or TLS cannot be spoken.
@@ -130,6 +147,9 @@ impl Surroundings {
             resolver: Resolver::system().map_err(ApplyError::Thread)?,
             publishers: ClientTls::new(None, Alpn::Http1)?,
             budgets: Budgets::default(),
+            ledger: MemoryLedger::new(),
+            usage: Arc::new(NoUsageSink),
+            wall: WallClock::System,
         })
     }
 }
@@ -148,7 +168,7 @@ impl Gateway {
     /// # Errors
     /// As of [`Gateway::start`].
     pub async fn start_in(model: &Model, surroundings: Surroundings) -> Result<Self, ApplyError> {
-        let Surroundings { resolver, publishers, budgets } = surroundings;
+        let Surroundings { resolver, publishers, budgets, ledger, usage, wall } = surroundings;
         let spool = Spool::new(model.server.state.join("spool"), budgets);
         prepare_spool(model, &spool)?;
         let stats = Arc::new(Stats::with(&spool));
@@ -156,7 +176,8 @@ impl Gateway {
         let sink = open_log(&model.log.access)?;
         let decisions = Arc::new(Decisions::default());
         let log = LogWriter::start(sink, Arc::clone(&stats), Arc::clone(&decisions)).map_err(ApplyError::Thread)?;
-        let mut lasting = Lasting::default();
+        let books = Books::new(ledger);
+        let mut lasting = Lasting::new(Arc::clone(&books));
         let tickets = Tickets::new()?;
         let tls = server_tls(model, &tickets)?;
         lasting.prepare(model)?;
@@ -176,6 +197,8 @@ impl Gateway {
             stats,
             decisions,
             clock,
+            wall,
+            books,
             resolver,
             spool,
             id_seed: id_seed(),
@@ -188,6 +211,7 @@ impl Gateway {
         let known = workers.iter().map(|worker| (worker.commands.clone(), Arc::clone(&worker.stats)));
         let _ = shared.workers.set(known.collect());
 
+        let telling = tokio::spawn(tell_usage(Arc::clone(&shared.books), Arc::clone(&usage)));
         let mut gateway = Self {
             shared,
             lasting,
@@ -195,6 +219,8 @@ impl Gateway {
             workers,
             probers,
             refreshers,
+            usage,
+            telling,
             listening: HashMap::new(),
             access_log: model.log.access.clone(),
             log,
@@ -240,6 +266,7 @@ impl Gateway {
     /// Frees snapshots that nobody looks at any more; worth doing now and then.
     pub fn tidy(&mut self) {
         self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+        self.lasting.tidy_callers(self.shared.clock.now());
         self.shared.decisions.tidy();
     }
 
@@ -367,10 +394,32 @@ impl Drop for Gateway {
             // Only a panic makes this an error, and that has been printed.
             let _ = thread.join();
         }
+        // No request is under way any more, so this is all.
+        self.telling.abort();
+        self.shared.books.tally.tell(&*self.usage);
+        self.lasting.close_accounts();
     }
 }
 
+/// Tells once a second what callers used.
+async fn tell_usage(books: Arc<Books>, usage: Arc<dyn UsageSink>) {
+    let mut ticks = interval(TELL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        books.tally.tell(&*usage);
+    }
+}
+
+/// How often usage is told: what a crash may lose of it.
+const TELL: Duration = Duration::from_secs(1);
+
 impl Shared {
+    /// The clocks that its meters go by.
+    pub(crate) fn times(&self) -> Times<'_> {
+        Times { clock: self.clock, wall: &self.wall }
+    }
+
     /// Something ended: whoever waits for the end of everything looks again.
     pub(crate) fn tell_if_quiet(&self) {
         if self.stopping.load(Ordering::Acquire) {

@@ -153,7 +153,7 @@ impl<'m> Judge<'m> {
 pub(crate) fn judge<'l>(listener: &'l Listener, facts: &Facts<'_>) -> (Judgement, Option<&'l Arc<Route>>) {
     let decision = listener.decide(facts, true, Meters::Full, &mut NoTrace);
     let judgement = match &decision.outcome {
-        Ok(Outcome::Admitted(_) | Outcome::Candidate(_)) => Judgement::Admitted,
+        Ok(Outcome::Admitted(_) | Outcome::Candidate(_) | Outcome::Parked(_)) => Judgement::Admitted,
         Ok(Outcome::ToHttps(status)) => Judgement::ToHttps(*status),
         Err(rejection) => {
             let answer = decision.refusal(facts);

@@ -48,9 +48,11 @@ mod stream;
 mod trace;
 mod upstream;
 mod verification;
+mod wall;
 mod worker;
 
 pub use address_sets::AddressSetReport;
+pub use caller::{KeyUse, NoUsageSink, UsageBatch, UsageDelta, UsageSink};
 pub use certificates::{doubtful_domains, unusable_certificates};
 pub use decisions::{Decision, DecisionFilter, DecisionPage, DecisionSummary, MOST_DECISIONS, Unexplained};
 pub use diff::{Cause, Difference, ListenerChange, Networks, Request, RouteChange, Sides, Untold, VerdictChange, diff};
@@ -61,7 +63,7 @@ pub use gatepost_prefix::Extent;
 pub use gatepost_ranges::{Outcome as FetchOutcome, SetReport, SetState};
 pub use gateway::{ApplyError, Gateway, Surroundings};
 pub use judge::{Asked, Judge, Judged, Judgement, RouteName};
-pub use observer::{InForce, Level, MeterReport, Observer};
+pub use observer::{AccountReport, CallerReport, CallerThrottle, InForce, Level, MeterReport, Observer};
 pub use rejection::Reason;
 #[doc(hidden)]
 pub use signature::claim_is_bounded;
@@ -69,3 +71,4 @@ pub use signature::doubtful_secrets;
 pub use spool::Budgets;
 pub use stats::Stats;
 pub use upstream::{TargetReport, TargetState};
+pub use wall::WallClock;

@@ -3,6 +3,10 @@
 //! Looks from any thread, and shares no lock with a worker but the counters'; nothing that it does takes a token, holds up
 //! a request, or changes anything.
 
+mod callers;
+
+pub use self::callers::{AccountReport, CallerReport, CallerThrottle};
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -10,7 +14,7 @@ use std::time::SystemTime;
 use gatepost_config::model::Model;
 
 use crate::address_sets::AddressSetReport;
-use crate::admission::Meters;
+use crate::admission::{Meters, Times};
 use crate::clock::Clock;
 use crate::decisions::{Decision, DecisionFilter, DecisionPage};
 use crate::explain::{ExplainError, Explanation, Inquiry, explain_by, rate_text};
@@ -18,6 +22,7 @@ use crate::gateway::Shared;
 use crate::snapshot::{Meter, NamedMeter, Parallel, Snapshot};
 use crate::stats::Stats;
 use crate::upstream::TargetReport;
+use crate::wall::WallClock;
 
 /// Looks at a running gateway. Cheap to clone; of use as long as the gateway runs.
 #[derive(Clone)]
@@ -31,6 +36,7 @@ pub struct Observer {
 pub struct InForce {
     snapshot: Arc<Snapshot>,
     clock: Clock,
+    wall: WallClock,
 }
 
 /// A throttle, or a limit of requests under way, as it is now.
@@ -86,7 +92,8 @@ impl Observer {
     /// What is in force now.
     #[must_use]
     pub fn in_force(&self) -> InForce {
-        InForce { snapshot: self.shared.snapshot.load_full(), clock: self.shared.clock }
+        let Shared { snapshot, clock, wall, .. } = &*self.shared;
+        InForce { snapshot: snapshot.load_full(), clock: *clock, wall: wall.clone() }
     }
 
     /// Decisions on record. What was refused some milliseconds ago may not be there yet. Goes through all of them if need
@@ -158,7 +165,11 @@ impl InForce {
     /// # Errors
     /// As of [`explain`](crate::explain()).
     pub fn explain(&self, inquiry: &Inquiry<'_>) -> Result<Explanation, ExplainError> {
-        explain_by(&self.snapshot, &self.snapshot.model, inquiry, Meters::Observed(self.clock))
+        explain_by(&self.snapshot, &self.snapshot.model, inquiry, Meters::Observed(self.times()))
+    }
+
+    fn times(&self) -> Times<'_> {
+        Times { clock: self.clock, wall: &self.wall }
     }
 
     /// How full the meters are, by API and route. Goes through the tables of clients: not for a thread that others wait

@@ -5,18 +5,22 @@
 //! judge        sanitise   host, one form of the path, framing      else Rejection::Malformed
 //!              route      listener, host, API, path and method     else Rejection::NoRoute, …
 //!              admit      from, client, policy, length, meters = Permit    else Rejection::…
+//! wait       for the ledger of a quota or a budget                    else Rejection::QuotaUnavailable, …
 //! prove      of a body that must be signed: verification.rs           else Rejection::…
 //! integrate  forward, respond or redirect; needs the Permit
 //! finish     the answer, or the rejection's
 //! ```
 //!
 //! Everything up to the [`Permit`] runs without waiting, so a refused request never yields its thread: but for what is
-//! decided by the body's signature, and then its head must have passed everything else.
+//! decided by the body's signature, or by a quota or a budget that has to ask its ledger; and then its head must have
+//! passed everything else.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use gatepost_net::{BelievedHeader, HopSource};
@@ -24,15 +28,16 @@ use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, LOCATIO
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
 
-use crate::admission::{Candidate, Meters, Permit};
+use crate::admission::{Candidate, Entered, Meters, PATIENCE, Parked, Permit};
 use crate::body::{Answering, Exchange, RequestBody, ResponseBody, SharedBody};
 use crate::compat::Imitation;
 use crate::connection::Tunnel;
 use crate::decision::{Decision, Outcome};
 use crate::forward::{Backend, Forwarded, forward};
 use crate::record::{ClientFrom, PolicyHeaders, Record, cut};
-use crate::rejection::{BadUpstream, Rejection};
+use crate::rejection::{BadUpstream, Rejection, tell_level};
 use crate::request::{Entrance, Facts};
 use crate::snapshot::{Action, Behind, Listener, Redirect, Respond, Route, Sender, below_base};
 use crate::stream::Stream;
@@ -52,6 +57,9 @@ pub(crate) async fn serve(stream: Stream, request: Request<Incoming>) -> Result<
         Ok(Judged::Candidate(candidate, below)) => {
             // In a box of its own while it lasts, as forwarding is.
             Box::pin(prove(candidate, &below, parts, body, &mut exchange)).await
+        }
+        Ok(Judged::Parked(parked, below)) => {
+            Box::pin(integrate_when_told(parked, &below, parts, body, &mut exchange)).await
         }
         Ok(Judged::Doubtful(route)) => Err(Box::pin(look_again(&route, &parts, body, &mut exchange)).await),
         Ok(Judged::Elsewhere(response)) => Ok(Answer::Whole(response)),
@@ -83,6 +91,8 @@ enum Judged {
     Admitted(Permit, BelowBase),
     /// It is let in if its body is signed as it claims.
     Candidate(Candidate, BelowBase),
+    /// It waits for the ledger of a quota or a budget.
+    Parked(Box<Parked>, BelowBase),
     /// Its address is not listed; its signature may tell whether it should be.
     Doubtful(Arc<Route>),
     /// Its listener only sends clients elsewhere.
@@ -137,7 +147,7 @@ fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<J
     };
     exchange.note(|record| record.name(Arc::clone(&facts.host), &facts.path));
 
-    let meters = Meters::Live(connection.worker.shared.clock);
+    let meters = Meters::Live(connection.worker.shared.times());
     let decision = listener.decide(&facts, connection.serves_host(), meters, &mut exchange.trace());
     if let Some(asked) = decision.asked(&facts) {
         exchange.imitate(|id| Imitation::of(&asked, id, decision.outcome.as_ref().err()));
@@ -163,6 +173,10 @@ fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<J
         Outcome::Candidate(candidate) => {
             let below = BelowBase::of(candidate.route(), &facts.path, uri);
             Ok(Judged::Candidate(candidate, below))
+        }
+        Outcome::Parked(parked) => {
+            let below = BelowBase::of(parked.route(), &facts.path, uri);
+            Ok(Judged::Parked(parked, below))
         }
         Outcome::ToHttps(status) => to_https(status, &facts, uri).map(Judged::Elsewhere),
     }
@@ -208,9 +222,13 @@ async fn prove(
     body: RequestBody,
     exchange: &mut Exchange,
 ) -> Result<Answer, Rejection> {
-    let (verified, kept) = receive(&candidate, body, exchange).await?;
-    let clock = exchange.stream.connection.worker.shared.clock;
-    let permit = candidate.take(verified, clock, &mut exchange.trace())?;
+    let shared = Arc::clone(&exchange.stream.connection.worker.shared);
+    let received = receive(&candidate, body, exchange).await;
+    let (verified, kept) = received.inspect_err(|_| candidate.refused(shared.times()))?;
+    let permit = match candidate.take(verified, shared.times(), &mut exchange.trace())? {
+        Entered::Permit(permit) => permit,
+        Entered::Parked(parked) => until_told(parked, exchange).await?,
+    };
     exchange.note(|record| record.admitted = true);
     tell_length(&mut parts.headers, kept.left());
     let body = RequestBody::kept(kept, exchange.stream.clone());
@@ -219,6 +237,36 @@ async fn prove(
         exchange.forget_delivery();
     }
     answer
+}
+
+/// Lets a request in once its quota or budget is known.
+async fn integrate_when_told(
+    parked: Box<Parked>,
+    below: &BelowBase,
+    parts: Parts,
+    body: RequestBody,
+    exchange: &mut Exchange,
+) -> Result<Answer, Rejection> {
+    let permit = until_told(parked, exchange).await?;
+    exchange.note(|record| record.admitted = true);
+    integrate(permit, below, parts, body, exchange).await
+}
+
+/// Waits for the ledger, but not for long.
+async fn until_told(mut parked: Box<Parked>, exchange: &mut Exchange) -> Result<Permit, Rejection> {
+    let shared = Arc::clone(&exchange.stream.connection.worker.shared);
+    shared.stats.parked.fetch_add(1, Ordering::Relaxed);
+    let patience = Instant::now() + PATIENCE;
+    loop {
+        let told = poll_fn(|cx| parked.poll_ready(shared.wall.now(), cx));
+        if !matches!(timeout_at(patience, told).await, Ok(Ok(()))) {
+            return Err(parked.give_up(shared.times(), &mut exchange.trace()));
+        }
+        match parked.again(shared.times(), &mut exchange.trace())? {
+            Entered::Permit(permit) => return Ok(permit),
+            Entered::Parked(again) => parked = again,
+        }
+    }
 }
 
 /// Whether senders try again after this answer (RFC 9110, 15.5.9, and RFC 6585, 4, for those below 500).
@@ -267,7 +315,7 @@ fn finish(
     progress.answered();
     let response = match outcome {
         Ok(Answer::Streamed(mut head, answering)) => {
-            mark(imitation.as_deref(), &mut head.headers);
+            mark(imitation.as_deref(), &exchange, &mut head.headers);
             exchange.note(|record| record.status = Some(head.status));
             Response::from_parts(head, ResponseBody::streamed(answering, exchange))
         }
@@ -277,12 +325,13 @@ fn finish(
             return Response::from_parts(head, ResponseBody::none());
         }
         Ok(Answer::Whole(mut response)) => {
-            mark(imitation.as_deref(), response.headers_mut());
+            mark(imitation.as_deref(), &exchange, response.headers_mut());
             closes |= !body_fits && progress.has_open_body();
             exchange.note(|record| record.status = Some(response.status()));
             whole(response, exchange)
         }
         Err(rejection) => {
+            exchange.spend_nothing();
             closes |= (!body_fits && progress.has_open_body()) || rejection.closes();
             let (mut response, told) = match imitation {
                 Some(mut imitation) => {
@@ -306,9 +355,12 @@ fn finish(
     if closes && connection.is_http1() { closing(response) } else { response }
 }
 
-fn mark(imitation: Option<&Imitation>, headers: &mut HeaderMap) {
-    if let Some(imitation) = imitation {
-        imitation.mark(headers);
+/// Adds what the gateway has to say: the names of the request, as AWS has them, or what is left of its caller's quota.
+fn mark(imitation: Option<&Imitation>, exchange: &Exchange, headers: &mut HeaderMap) {
+    match (imitation, exchange.level()) {
+        (Some(imitation), _) => imitation.mark(headers),
+        (None, Some((level, now))) => tell_level(headers, &level, now),
+        (None, None) => {}
     }
 }
 

@@ -98,6 +98,8 @@ pub(crate) enum Ended {
     Idle,
     /// Cut: the gateway was stopped, and `drain` was over.
     Stop,
+    /// Cut: a budget was used up.
+    Budget,
 }
 
 impl Ended {
@@ -110,6 +112,7 @@ impl Ended {
             Self::Client => "client",
             Self::Idle => "idle",
             Self::Stop => "stop",
+            Self::Budget => "budget",
         }
     }
 }

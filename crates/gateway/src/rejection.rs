@@ -7,10 +7,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use gatepost_config::model::PolicyDocument;
 use gatepost_config::path::PathError;
-use gatepost_meter::{Exceeded, Law};
+use gatepost_meter::{Exceeded, Law, Level, UnixSeconds, Window};
 use gatepost_net::DialError;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use smallvec::SmallVec;
 use thiserror::Error;
 
 use crate::signature::Flaw;
@@ -62,6 +63,12 @@ pub(crate) enum Rejection {
     Busy,
     /// A throttle has no token left.
     Throttled(Exceeded),
+    /// The caller's quota is used up.
+    QuotaExceeded(Used),
+    /// A budget is used up.
+    BudgetSpent(Whose, Used),
+    /// Nobody can say whether a quota or a budget is used up.
+    QuotaUnavailable,
     /// The body stopped coming.
     BodyStalled,
     /// The body ended early or its chunks make no sense.
@@ -120,6 +127,34 @@ impl fmt::Display for Denial {
             Some((index, None)) => write!(out, "statement {index} denies it"),
             None => out.write_str("no statement allows it"),
         }
+    }
+}
+
+/// Units that are used up for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Used {
+    /// How many there are in a window.
+    limit: u64,
+    /// When the next window begins, in seconds, at least one.
+    rest: u64,
+    /// How long this one is, in seconds.
+    length: u64,
+}
+
+/// Whose budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// The caller's.
+    Caller,
+    /// The route's.
+    Route,
+}
+
+impl Used {
+    /// Of so many units in `window`, at `now`.
+    pub(crate) fn new(limit: u64, window: Window, now: UnixSeconds) -> Self {
+        let seconds = |from: UnixSeconds, to: UnixSeconds| u64::try_from(to.0.saturating_sub(from.0)).unwrap_or(0);
+        Self { limit, rest: seconds(now, window.ends()).max(1), length: seconds(window.starts(), window.ends()) }
     }
 }
 
@@ -226,6 +261,12 @@ pub enum Reason {
     Busy,
     /// Not served: throttled.
     Throttled,
+    /// Not served: the caller's quota is used up.
+    QuotaExceeded,
+    /// Not served: a budget is used up.
+    BudgetSpent,
+    /// Not served: nobody can say whether a quota or a budget is used up.
+    QuotaUnavailable,
     /// Admitted, then failed: the body stopped coming.
     BodyStalled,
     /// Admitted, then failed: the body makes no sense.
@@ -242,7 +283,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of their discriminants.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 32] = [
         Self::Malformed,
         Self::HeadersTooLarge,
         Self::HeaderTimeout,
@@ -266,6 +307,9 @@ impl Reason {
         Self::BodyTooLarge,
         Self::Busy,
         Self::Throttled,
+        Self::QuotaExceeded,
+        Self::BudgetSpent,
+        Self::QuotaUnavailable,
         Self::BodyStalled,
         Self::BodyBroken,
         Self::Unreachable,
@@ -301,6 +345,9 @@ impl Reason {
             Self::BodyTooLarge => "body_too_large",
             Self::Busy => "busy",
             Self::Throttled => "throttled",
+            Self::QuotaExceeded => "quota_exceeded",
+            Self::BudgetSpent => "budget_spent",
+            Self::QuotaUnavailable => "quota_unavailable",
             Self::BodyStalled => "body_stalled",
             Self::BodyBroken => "body_broken",
             Self::Unreachable => "unreachable",
@@ -334,6 +381,9 @@ impl Rejection {
             Self::BodyTooLarge => Reason::BodyTooLarge,
             Self::Busy => Reason::Busy,
             Self::Throttled(_) => Reason::Throttled,
+            Self::QuotaExceeded(_) => Reason::QuotaExceeded,
+            Self::BudgetSpent(..) => Reason::BudgetSpent,
+            Self::QuotaUnavailable => Reason::QuotaUnavailable,
             Self::BodyStalled => Reason::BodyStalled,
             Self::BodyBroken => Reason::BodyBroken,
             Self::Dial(ConnectError::Dial(DialError::Fenced { .. })) => Reason::Fenced,
@@ -356,11 +406,12 @@ impl Rejection {
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyStalled => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Throttled(_) | Self::QuotaExceeded(_) | Self::BudgetSpent(..) => StatusCode::TOO_MANY_REQUESTS,
             Self::Dial(_) | Self::BadUpstream(_) => StatusCode::BAD_GATEWAY,
             Self::ListenerGone
             | Self::AddressesUnknown { .. }
             | Self::Busy
+            | Self::QuotaUnavailable
             | Self::SpoolFull(_)
             | Self::DeliveriesFull => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
@@ -383,6 +434,8 @@ impl Rejection {
             Self::BadSignature(flaw) => Some(flaw.to_string()),
             Self::SpoolFull(error) => Some(error.to_string()),
             Self::AddressesUnknown { set } => Some(never_loaded(set)),
+            Self::BudgetSpent(Whose::Caller, _) => Some("the budget of its caller".to_owned()),
+            Self::BudgetSpent(Whose::Route, _) => Some("the budget of its route".to_owned()),
             Self::ListenerGone
             | Self::Misdirected
             | Self::NoRoute
@@ -396,6 +449,8 @@ impl Rejection {
             | Self::BodyTooLarge
             | Self::Busy
             | Self::Throttled(_)
+            | Self::QuotaExceeded(_)
+            | Self::QuotaUnavailable
             | Self::BodyStalled
             | Self::BodyBroken
             | Self::UpstreamTimeout => None,
@@ -421,10 +476,17 @@ impl Rejection {
     pub(crate) fn tell_when(&self, headers: &mut HeaderMap) {
         match self {
             Self::Throttled(exceeded) => tell_limit(headers, exceeded),
+            Self::QuotaExceeded(used) => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(used.rest));
+                tell_quota(headers, used.limit, 0, used.rest, used.length);
+            }
+            Self::BudgetSpent(_, used) => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(used.rest));
+            }
             Self::Unsigned | Self::BadSignature(_) | Self::Replayed => {
                 headers.insert(WWW_AUTHENTICATE, CHALLENGE);
             }
-            Self::Busy | Self::SpoolFull(_) | Self::DeliveriesFull => {
+            Self::Busy | Self::QuotaUnavailable | Self::SpoolFull(_) | Self::DeliveriesFull => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Malformed(_)
@@ -467,11 +529,35 @@ impl fmt::Display for Rejection {
 /// more than that one is wanted.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Signature realm=\"gatepost\"");
 
-/// `Retry-After`, and the fields of draft-ietf-httpapi-ratelimit-headers-10.
-fn tell_limit(headers: &mut HeaderMap, exceeded: &Exceeded) {
-    const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-    const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+/// What quotas and throttles are told in (draft-ietf-httpapi-ratelimit-headers-10).
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
+/// Adds what is left of a quota at `now`.
+pub(crate) fn tell_level(headers: &mut HeaderMap, level: &Level, now: UnixSeconds) {
+    let Used { limit, rest, length } = Used::new(level.limit, level.window, now);
+    tell_quota(headers, limit, level.left, rest, length);
+}
+
+/// `"quota";q=1000;w=86400` and `"quota";r=873;t=3600`. Every admitted request of a caller with a quota has them, so they are
+/// put together by hand.
+fn tell_quota(headers: &mut HeaderMap, limit: u64, left: u64, rest: u64, length: u64) {
+    let value = |first: &str, one: u64, second: &str, other: u64| {
+        let mut text: SmallVec<[u8; 64]> = SmallVec::from_slice(b"\"quota\"");
+        for (key, number) in [(first, one), (second, other)] {
+            text.extend_from_slice(key.as_bytes());
+            text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+        }
+        HeaderValue::from_bytes(&text).ok()
+    };
+    if let (Some(policy), Some(limit)) = (value(";q=", limit, ";w=", length), value(";r=", left, ";t=", rest)) {
+        headers.insert(POLICY, policy);
+        headers.insert(LIMIT, limit);
+    }
+}
+
+/// `Retry-After`, and how full the bucket is.
+fn tell_limit(headers: &mut HeaderMap, exceeded: &Exceeded) {
     let Exceeded { retry_after, law } = exceeded;
     let seconds = whole_seconds(retry_after.as_nanos());
     headers.insert(RETRY_AFTER, HeaderValue::from(seconds));

@@ -24,7 +24,7 @@ use gatepost_ranges::{Feeds, LiveSet};
 use http::header::FORWARDED;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use crate::caller::Callers;
+use crate::caller::{Budget, CallerRoute, Callers};
 use crate::rejection::Rejection;
 use crate::request::Facts;
 use crate::router::{Miss, Router};
@@ -173,6 +173,10 @@ pub(crate) struct Route {
     /// A bucket for everyone: the route's other throttles, then its API's.
     pub(crate) buckets: Box<[Arc<Bucket>]>,
     pub(crate) parallel: Option<Parallel>,
+    /// What all its requests may cost.
+    pub(crate) budget: Option<Budget>,
+    /// How callers meet it, where it asks who they are.
+    pub(crate) callers: Option<Arc<CallerRoute>>,
     pub(crate) max_body: u64,
     /// Whether policies may look at headers.
     pub(crate) reads_headers: bool,

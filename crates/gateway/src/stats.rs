@@ -45,6 +45,8 @@ pub struct Stats {
     pub(crate) reloads_applied: AtomicU64,
     /// Reloads that were refused.
     pub(crate) reloads_refused: AtomicU64,
+    /// Requests that waited for the ledger of a quota or a budget.
+    pub(crate) parked: AtomicU64,
     /// The number of the snapshot in force.
     pub(crate) snapshot: AtomicU64,
     workers: Mutex<Vec<Arc<WorkerStats>>>,
@@ -66,8 +68,8 @@ pub(crate) struct RouteStats {
     bytes_out: AtomicU64,
     /// 1xx to 5xx.
     classes: [AtomicU64; 5],
-    /// By deadline, upstream, client and stop.
-    cut: [AtomicU64; 5],
+    /// In the order of [`CUTS`].
+    cut: [AtomicU64; CUTS.len()],
     reasons: [AtomicU64; Reason::ALL.len()],
 }
 
@@ -196,6 +198,7 @@ impl RouteStats {
             Ended::Client => add(&self.cut[2], 1),
             Ended::Stop => add(&self.cut[3], 1),
             Ended::Idle => add(&self.cut[4], 1),
+            Ended::Budget => add(&self.cut[5], 1),
         }
         if let Some(status) = record.status {
             let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
@@ -222,7 +225,7 @@ fn add(counter: &AtomicU64, amount: u64) {
 }
 
 /// How an answer can be cut, in the order of their counters.
-const CUTS: [Ended; 5] = [Ended::Deadline, Ended::Upstream, Ended::Client, Ended::Stop, Ended::Idle];
+const CUTS: [Ended; 6] = [Ended::Deadline, Ended::Upstream, Ended::Client, Ended::Stop, Ended::Idle, Ended::Budget];
 
 /// Reads the counters when Prometheus asks.
 #[derive(Debug)]
@@ -387,6 +390,7 @@ fn encode_process(encoder: &mut DescriptorEncoder<'_>, stats: &Stats) -> fmt::Re
             "Refused requests that are not on record: the queue to the thread that keeps them was full",
             &stats.decisions_dropped,
         ),
+        ("requests_parked", "Requests that waited for the ledger of a quota or a budget", &stats.parked),
         ("reloads_applied", "Configurations that took effect after the first", &stats.reloads_applied),
         ("reloads_refused", "Changed configurations that were refused", &stats.reloads_refused),
     ];

@@ -66,6 +66,30 @@ pub(crate) enum Said {
     Nothing,
 }
 
+/// Whose units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AccountOf {
+    /// The quota of the caller in this place.
+    Quota(u32),
+    /// The budget of the caller in this place.
+    Budget(u32),
+    /// The budget of the route.
+    RouteBudget,
+}
+
+/// What was found of an account's units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// So many are left, those that the request takes among them.
+    Left(u64),
+    /// Nobody has used any since the gateway started.
+    Unused,
+    /// Too few are left.
+    Spent,
+    /// Its ledger does not say.
+    Unavailable,
+}
+
 /// One thing that was decided. The last one is what a request was refused by, if it was.
 #[derive(Debug, Clone)]
 pub(crate) enum Note {
@@ -111,6 +135,12 @@ pub(crate) enum Note {
     Length { told: Option<u64> },
     /// How many requests of the route are under way.
     Parallel { under_way: usize },
+    /// How many requests of the caller in this place are under way.
+    CallerParallel { caller: u32, under_way: usize },
+    /// How many tokens the bucket has that the plan of the caller in this place has for it: for this route, or for all.
+    PlanBucket { caller: u32, of_route: bool, left: u32 },
+    /// How many units are left of a quota or a budget.
+    Account { of: AccountOf, found: Found },
     /// How many tokens a bucket has: the one with this index among those of its kind, the route's and then its API's.
     Bucket { by: ThrottleBy, index: u32, left: u32 },
 }

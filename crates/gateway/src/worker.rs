@@ -323,8 +323,11 @@ impl Worker {
             let due = ticks.tick().await;
             let lag = Instant::now().saturating_duration_since(due);
             self.stats.lag.store(u64::try_from(lag.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
-            // An idle worker must not keep an old snapshot alive.
-            self.snapshot.borrow_mut().load();
+            // An idle worker must not keep an old snapshot alive, nor what its listeners lead to.
+            let mut cache = self.snapshot.borrow_mut();
+            let snapshot = cache.load();
+            self.sites.borrow().values().for_each(|site| drop(site.listener(snapshot)));
+            drop(cache);
             self.pools.sweep(Instant::now());
         }
     }

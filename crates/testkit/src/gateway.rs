@@ -1,12 +1,13 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use gatepost_config::load_text;
 use gatepost_config::model::{AccessLog, Listener, Model};
 use gatepost_gateway::{
-    AddressSetReport, ApplyError, Budgets, Decision, Gateway, Resolver, SetReport, Surroundings, TargetReport,
+    AddressSetReport, ApplyError, Budgets, Decision, Gateway, Observer, Resolver, SetReport, Surroundings, TargetReport,
 };
 use gatepost_net::tls::{Alpn, ClientTls};
 use serde_json::Value;
@@ -15,6 +16,7 @@ use tokio::runtime;
 use tokio::time::{Instant, sleep};
 
 use crate::authority::Authority;
+use crate::books::Books;
 use crate::eventually::PATIENCE;
 use crate::name_server::NameServer;
 
@@ -74,6 +76,17 @@ impl TestGateway {
     pub async fn start_believing(authority: &Authority, text: &str) -> Self {
         let publishers = ClientTls::new(Some(authority.root_pem().as_bytes()), Alpn::Http1).expect("authorities");
         Self::start_in(text, |_| {}, Surroundings { publishers, ..surroundings() }).await
+    }
+
+    /// Starts serving the configuration in `text`, once `change` has been made to what it means, with these books: the
+    /// ledger of quotas and budgets, who is told of usage, and the calendar.
+    ///
+    /// # Panics
+    /// As of [`TestGateway::start`].
+    pub async fn start_with_books(text: &str, change: impl FnOnce(&mut Model), books: &Books) -> Self {
+        let Books { ledger, usage, .. } = books;
+        let (ledger, usage, wall) = (Arc::clone(ledger) as _, Arc::clone(usage) as _, books.wall());
+        Self::start_in(text, change, Surroundings { ledger, usage, wall, ..surroundings() }).await
     }
 
     async fn start_in(text: &str, change: impl FnOnce(&mut Model), surroundings: Surroundings) -> Self {
@@ -212,6 +225,12 @@ impl TestGateway {
             observer.hurry();
             sleep(Duration::from_millis(1)).await;
         }
+    }
+
+    /// Whoever looks at it from outside.
+    #[must_use]
+    pub fn observer(&self) -> Observer {
+        self.gateway().observer()
     }
 
     /// The lines of the access log so far.

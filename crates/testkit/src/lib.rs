@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod authority;
+mod books;
 mod eventually;
 mod gateway;
 mod http2_origin;
@@ -23,6 +24,7 @@ mod tls_client;
 mod tls_front;
 
 pub use authority::{Authority, Issued};
+pub use books::{Books, MemoryUsage};
 pub use eventually::{PATIENCE, eventually};
 pub use gateway::TestGateway;
 pub use http2_origin::{Answer, Http2Origin, Http2Request};

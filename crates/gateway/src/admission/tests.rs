@@ -29,7 +29,8 @@ struct Gate {
 
 impl Gate {
     fn new(model: &Model) -> Self {
-        let (mut lasting, clock) = (Lasting::default(), Clock::start());
+        let (mut lasting, clock) =
+            (Lasting::new(crate::caller::Books::new(gatepost_meter::MemoryLedger::new())), Clock::start());
         let route = route(model, &mut lasting, clock);
         Self { lasting, clock, route }
     }
@@ -43,7 +44,8 @@ impl Gate {
         let method = Method::POST;
         let headers = HeaderMap::new();
         let facts = facts(client.parse().unwrap(), &method, "/", &headers, Some(length));
-        admit(&facts, &self.route, Meters::Live(self.clock), &mut NoTrace).map(drop)
+        admit(&facts, &self.route, Meters::Live(Times { clock: self.clock, wall: &WallClock::System }), &mut NoTrace)
+            .map(drop)
     }
 }
 
@@ -158,7 +160,7 @@ fn many_limits_by_client_share_the_memory_of_a_few() {
         .collect();
     let mut model = load_text("gatepost.toml", &text, Path::new("")).unwrap().model;
     let tables = |model: &Model| {
-        let lasting = &mut Lasting::default();
+        let lasting = &mut Lasting::new(crate::caller::Books::new(gatepost_meter::MemoryLedger::new()));
         let snapshot = Snapshot::compile(model, None, lasting, &Stats::default(), Clock::start().now());
         let listener = snapshot.listeners.values().next().unwrap();
         let method = Method::GET;

@@ -56,6 +56,10 @@ impl Words {
             Rejection::Throttled(_) => {
                 Self::before(StatusCode::TOO_MANY_REQUESTS, "TooManyRequestsException", "Too Many Requests")
             }
+            // A budget is ours: AWS has none.
+            Rejection::QuotaExceeded(_) | Rejection::BudgetSpent(..) => {
+                Self::before(StatusCode::TOO_MANY_REQUESTS, "LimitExceededException", "Limit Exceeded")
+            }
             // The number is what the route takes; on AWS it is always 10485760.
             Rejection::BodyTooLarge => Self {
                 status: StatusCode::PAYLOAD_TOO_LARGE,
@@ -77,6 +81,7 @@ impl Words {
                 Self::before(rejection.status(), "UnauthorizedException", "Unauthorized")
             }
             Rejection::Busy
+            | Rejection::QuotaUnavailable
             | Rejection::ListenerGone
             | Rejection::AddressesUnknown { .. }
             | Rejection::SpoolFull(_)

@@ -1,6 +1,6 @@
 //! After a backend's 101: whatever the two say to one another, until one has said all or both are silent for too long.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
 use tokio::time::{Instant, sleep_until};
 
 use crate::body::Exchange;
+use crate::caller::{Spending, Spent};
 use crate::connection::Connection;
 use crate::forward::Backend;
 use crate::record::Ended;
@@ -28,16 +29,22 @@ const PIECE: usize = 8 * 1024;
 impl Tunnel {
     /// Passes bytes on in both directions to their end.
     pub(super) async fn run(self) {
-        let Self { exchange, backend } = self;
+        let Self { mut exchange, backend } = self;
+        let spending = RefCell::new(exchange.take_spending());
         let connection = Rc::clone(&exchange.stream.connection);
         let active = Cell::new(Instant::now());
         let talk = Talk { exchange, came: Cell::new(0), went: Cell::new(0), ended: Cell::new(Ended::Client) };
-        let mut client = Watched { end: ClientEnd(Rc::clone(&connection)), active: &active, read: &talk.came };
+        let end = Paying { end: ClientEnd(Rc::clone(&connection)), spending: &spending, is_spent: Cell::new(false) };
+        let mut client = Watched { end, active: &active, read: &talk.came };
         let mut backend = Watched { end: BackendEnd(backend), active: &active, read: &talk.went };
         let ended = tokio::select! {
             biased;
             copied = copy_bidirectional_with_sizes(&mut client, &mut backend, PIECE, PIECE) => {
-                if copied.is_ok() { Ended::Complete } else { Ended::Client }
+                match copied {
+                    Ok(_) => Ended::Complete,
+                    Err(_) if client.end.is_spent.get() => Ended::Budget,
+                    Err(_) => Ended::Client,
+                }
             }
             () = silence(&active, connection.limits.idle_timeout) => Ended::Idle,
         };
@@ -88,6 +95,44 @@ impl<E: AsyncRead + Unpin> AsyncRead for Watched<'_, E> {
 impl<E: AsyncWrite + Unpin> AsyncWrite for Watched<'_, E> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.end).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.end).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.end).poll_shutdown(cx)
+    }
+}
+
+/// The client, who is told nothing that is not paid for.
+struct Paying<'a, E> {
+    end: E,
+    /// Absent: it costs nothing.
+    spending: &'a RefCell<Option<Box<Spending>>>,
+    is_spent: Cell<bool>,
+}
+
+impl<E: AsyncRead + Unpin> AsyncRead for Paying<'_, E> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.end).poll_read(cx, buffer)
+    }
+}
+
+impl<E: AsyncWrite + Unpin> AsyncWrite for Paying<'_, E> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(spending) = &mut *self.spending.borrow_mut()
+            && let Err(Spent) = ready!(spending.poll_pay(bytes.len() as u64, cx))
+        {
+            self.is_spent.set(true);
+            return Poll::Ready(Err(io::Error::other("its budget is spent")));
+        }
+        let written = ready!(Pin::new(&mut self.end).poll_write(cx, bytes))?;
+        if let Some(spending) = &mut *self.spending.borrow_mut() {
+            spending.sent(written as u64);
+        }
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

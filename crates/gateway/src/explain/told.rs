@@ -1,6 +1,7 @@
 //! What was decided, told with the rules that decided it and the places where they were written.
 
 mod addresses;
+mod callers;
 
 use std::cmp::Reverse;
 use std::fmt::Write;
@@ -144,6 +145,9 @@ impl<'m> Teller<'m> {
             Note::NearMiss(near) => return written()?.add_near_miss(&near, steps.last_mut()),
             Note::Signed(flaw) => written()?.signed(flaw)?,
             Note::Length { told } => written()?.max_body(told),
+            Note::CallerParallel { caller, under_way } => self.caller_parallel(caller, under_way)?,
+            Note::PlanBucket { caller, of_route, left } => self.plan_bucket(written()?, caller, of_route, left)?,
+            Note::Account { of, found } => self.account(written()?, of, found)?,
             Note::Parallel { under_way } => written()?.parallel(under_way),
             Note::Bucket { by, index, left } => written()?.bucket(by, index, left)?,
         });

@@ -6,6 +6,7 @@
 mod address_sets;
 mod admission;
 mod balance;
+mod callers;
 mod client_address;
 mod deadlines;
 mod drain;
@@ -16,6 +17,7 @@ mod http2_backends;
 mod https_backends;
 mod https_redirect;
 mod limits;
+mod limits_of_callers;
 mod max_body;
 mod names;
 mod one_form;

@@ -16,7 +16,8 @@ fn masked(method: &str, path: &str) -> String {
         api.a = { id = "abc123", stage = "prod", base = "/v1", route = { "$default" = { open = true, respond = {} } } }
         "#;
     let model = load_text("gatepost.toml", text, std::path::Path::new("")).unwrap().model;
-    let (mut lasting, stats) = (Lasting::default(), Stats::default());
+    let (mut lasting, stats) =
+        (Lasting::new(crate::caller::Books::new(gatepost_meter::MemoryLedger::new())), Stats::default());
     let snapshot = Snapshot::compile(&model, None, &mut lasting, &stats, Clock::start().now());
     let listener = snapshot.listeners.values().next().unwrap();
     let (method, headers) = (method.parse().unwrap(), HeaderMap::new());
