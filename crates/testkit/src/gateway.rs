@@ -78,15 +78,15 @@ impl TestGateway {
         Self::start_in(text, |_| {}, Surroundings { publishers, ..surroundings() }).await
     }
 
-    /// Starts serving the configuration in `text`, once `change` has been made to what it means, with these books: the
-    /// ledger of quotas and budgets, who is told of usage, and the calendar.
+    /// Starts serving the configuration in `text` with these books: the ledger of quotas and budgets, who is told of usage,
+    /// and the calendar.
     ///
     /// # Panics
     /// As of [`TestGateway::start`].
-    pub async fn start_with_books(text: &str, change: impl FnOnce(&mut Model), books: &Books) -> Self {
+    pub async fn start_with_books(text: &str, books: &Books) -> Self {
         let Books { ledger, usage, .. } = books;
         let (ledger, usage, wall) = (Arc::clone(ledger) as _, Arc::clone(usage) as _, books.wall());
-        Self::start_in(text, change, Surroundings { ledger, usage, wall, ..surroundings() }).await
+        Self::start_in(text, |_| {}, Surroundings { ledger, usage, wall, ..surroundings() }).await
     }
 
     async fn start_in(text: &str, change: impl FnOnce(&mut Model), surroundings: Surroundings) -> Self {

@@ -19,6 +19,7 @@ mod drain;
 mod examples;
 mod home;
 mod policies;
+mod quotas;
 mod reload;
 mod reload_edges;
 mod reload_load;

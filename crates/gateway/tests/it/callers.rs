@@ -1,14 +1,9 @@
-//! Callers for tests about callers: put into a model by hand.
+//! Callers for tests about callers.
 
-use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
-use std::sync::Arc;
-use std::time::Duration;
+use std::fmt::Write;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use gatepost_config::model::{
-    self, Budget, Caller, CallerArn, CallerRule, Entry, KeyHash, Model, Money, Period, Plan, PlanRoute, Quota, Rate,
-    Rules, Throttle, ThrottleBy, Who,
-};
+use gatepost_config::model::Period;
 use gatepost_testkit::{Books, Raw, Response, TestGateway};
 
 /// Callers who know their keys, and what each has.
@@ -96,92 +91,69 @@ impl Callers {
         self
     }
 
-    /// Lets these callers in, and nobody else.
-    pub(crate) fn enter(&self, model: &mut Model) {
-        let api = Arc::clone(&model.apis[0].name);
-        let place = model.apis[0].place.clone();
-        let mut callers: Vec<_> = self.callers.iter().map(|written| written.caller(&api, &place)).collect();
-        callers.sort_by(|one, other| one.name.cmp(&other.name));
-        model.plans = callers.iter().filter_map(|caller| caller.plan.clone()).collect();
-        model.callers = callers.into_iter().map(Arc::new).collect();
-        for route in model.apis.iter_mut().flat_map(|api| &mut api.routes) {
-            if !self.open.contains(&&*route.key) {
-                let who = CallerRule { who: Who::Any, proof: Box::default(), place: route.place.clone() };
-                match &mut route.entry {
-                    Entry::Open => {
-                        let (from, signed, token) = (None, None, None);
-                        let policies = Vec::new();
-                        route.entry = Entry::Rules(Rules { from, policies, signed, callers: Some(who), token });
-                    }
-                    Entry::Rules(rules) => rules.callers = Some(who),
-                }
-            }
-            if let Some((per_hour, burst)) = self.throttle_by_caller {
-                route.throttles.push(Throttle { by: ThrottleBy::Caller, ..throttle(per_hour, burst) });
-                route.places.throttles.push(route.place.clone());
-            }
-            route.budget = self.route_budget.map(|written| budget(written, &route.place));
+    /// `text`, whose open routes let these callers in instead, and nobody else.
+    pub(crate) fn text(&self, text: &str) -> String {
+        let mut entry = "callers = \"any\"\n".to_owned();
+        if let Some((per_hour, burst)) = self.throttle_by_caller {
+            writeln!(entry, "throttle = {{ rate = \"{per_hour}/h\", burst = {burst}, by = \"caller\" }}")
+                .expect("text");
         }
+        let budget = self.route_budget.map(budget).unwrap_or_default();
+        let route = |route: &str| {
+            let is_open = self.open.iter().any(|key| route.starts_with(&format!("{key}\"")));
+            let entry = if is_open { "open = true\n" } else { &entry };
+            route.replacen("open = true\n", &format!("{entry}{budget}"), 1)
+        };
+        let (before, routes) = text.split_once("[route.\"").expect("a route");
+        let routes: String = routes.split("[route.\"").map(|text| format!("[route.\"{}", route(text))).collect();
+        let callers: String = self.callers.iter().map(Written::text).collect();
+        format!("{before}{routes}\n{callers}")
     }
 
     /// Starts a gateway that lets them in.
     pub(crate) async fn start(&self, text: &str, books: &Books) -> TestGateway {
-        TestGateway::start_with_books(text, |model| self.enter(model), books).await
+        TestGateway::start_with_books(&self.text(text), books).await
     }
 
     /// Puts another configuration in force that lets them in.
     pub(crate) async fn apply(&self, gateway: &mut TestGateway, text: &str) {
-        gateway.apply_with(text, |model| self.enter(model)).await.expect("it can be served");
+        gateway.apply(&self.text(text)).await.expect("it can be served");
     }
 }
 
 impl Written {
-    fn caller(&self, api: &Arc<str>, place: &gatepost_config::Place) -> Caller {
-        let name: Arc<str> = self.name.into();
-        let routes = self.routes.iter().map(|(route, per_hour, burst)| PlanRoute {
-            api: Arc::clone(api),
-            route: (*route).into(),
-            throttle: throttle(*per_hour, *burst),
-            place: place.clone(),
-        });
-        let plan = Plan {
-            name: format!("plan of {name}").into(),
-            throttle: self.throttle.map(|(per_hour, burst)| throttle(per_hour, burst)),
-            quota: self.quota.map(|(limit, per)| Quota { limit: NonZeroU64::new(limit).expect("a limit"), per }),
-            routes: routes.collect(),
-            place: place.clone(),
+    fn text(&self) -> String {
+        let Self { name, throttle, routes, quota, parallel, budget: money } = self;
+        let bucket = |(per_hour, burst): (u64, u32)| format!("{{ rate = \"{per_hour}/h\", burst = {burst} }}");
+        let mut plan = throttle.map(|law| format!("throttle = {}\n", bucket(law))).unwrap_or_default();
+        if let Some((limit, per)) = quota {
+            plan += &format!("quota = {{ limit = {limit}, per = \"{}\" }}\n", per.name());
+        }
+        for (key, per_hour, burst) in routes {
+            plan += &format!("routes.\"{key}\" = {}\n", bucket((*per_hour, *burst)));
+        }
+        let (plan, named) = match &*plan {
+            "" => (String::new(), String::new()),
+            limits => (format!("[plan.of-{name}]\n{limits}"), format!("plan = \"of-{name}\"\n")),
         };
-        Caller {
-            plan: Some(Arc::new(plan)),
-            from: None,
-            keys: [KeyHash(digest(&SHA256, key_of(&name).as_bytes()).as_ref().try_into().expect("32 bytes"))].into(),
-            access_keys: Box::default(),
-            token: None,
-            signed: None,
-            policy: None,
-            arn: CallerArn::new(&format!("arn:aws:iam::000000000000:user/{name}")).expect("an ARN"),
-            parallel: self.parallel.and_then(NonZeroUsize::new),
-            budget: self.budget.map(|written| Box::new(budget(written, place))),
-            place: place.clone(),
-            name,
+        let digits: String =
+            digest(&SHA256, key_of(name).as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let parallel = parallel.map(|cap| format!("parallel = {cap}\n")).unwrap_or_default();
+        let money = money.map(budget).unwrap_or_default();
+        format!("{plan}[caller.{name}]\n{named}keys = [\"sha256:{digits}\"]\n{parallel}{money}")
+    }
+}
+
+/// In billionths a day.
+fn budget((limit, per_request, per_gb): (u64, u64, u64)) -> String {
+    let money = |billionths: u64| format!("\"{}.{:09} USD\"", billionths / 1_000_000_000, billionths % 1_000_000_000);
+    let mut prices = String::new();
+    for (key, price) in [("per_request", per_request), ("per_gb", per_gb)] {
+        if price > 0 {
+            prices += &format!(", {key} = {}", money(price));
         }
     }
-}
-
-fn throttle(per_hour: u64, burst: u32) -> Throttle {
-    let rate = Rate { count: NonZeroU64::new(per_hour).expect("a rate"), per: Duration::from_secs(3600) };
-    Throttle { rate, burst: NonZeroU32::new(burst).expect("a burst"), by: ThrottleBy::Everyone }
-}
-
-fn budget((limit, per_request, per_gb): (u64, u64, u64), place: &gatepost_config::Place) -> Budget {
-    Budget {
-        limit: Money(limit),
-        per: model::Period::Day,
-        per_request: Money(per_request),
-        per_gb: Money(per_gb),
-        currency: "USD".into(),
-        place: place.clone(),
-    }
+    format!("budget = {{ limit = {}, per = \"day\"{prices} }}\n", money(limit))
 }
 
 /// The API key of a caller.

@@ -1,5 +1,7 @@
 //! What a caller has of limits that are its own: throttles, quotas, requests under way, budgets; and what it used.
 
+mod budgets;
+
 use std::time::Duration;
 
 use gatepost_config::model::Period;
@@ -7,7 +9,7 @@ use gatepost_meter::Mood;
 use gatepost_testkit::{Books, Origin, PATIENCE, Raw, Script, TestGateway, eventually};
 
 use crate::callers::{Callers, Written, ask, get, statuses};
-use crate::setup::{SOON, Setup, client, ending, refusal};
+use crate::setup::{SOON, Setup, client, refusal};
 
 /// 2026-11-20 (a Friday of week 47), 14:00:00 in UTC.
 const FRIDAY: i64 = 1_795_183_200;
@@ -310,7 +312,7 @@ async fn aws_says_limit_exceeded_and_nothing_of_what_is_left() {
 
 #[tokio::test]
 async fn a_request_waits_for_the_ledger_and_goes_on_when_it_answers() {
-    let (gateway, books) = start(acme().quota(1000, Period::Day).throttle(1, 100), TWO_ROUTES).await;
+    let (gateway, books) = start(acme().quota(1000, Period::Day), TWO_ROUTES).await;
     books.ledger.set_mood(Mood::Slow);
     let mut client = client(&gateway).await;
     client.send(get("acme", "/one")).await;
@@ -373,6 +375,38 @@ async fn many_requests_wait_for_one_answer_and_hold_up_nobody_else() {
     }
 }
 
+#[tokio::test]
+async fn a_signed_delivery_that_finds_no_ledger_may_come_again() {
+    let directory = tempfile::TempDir::new().expect("a directory for a secret");
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, "It's a Secret to Everybody").expect("a secret");
+    let text = format!(
+        "listen = \"127.0.0.1:0\"\n[route.\"POST /hook\"]\nopen = true\n\
+         signed = {{ github = \"file:{}\", replay = \"refuse\" }}\nrespond = {{ status = 204 }}\n",
+        secret.display()
+    );
+    let (gateway, books) = start(acme().quota(5, Period::Day), &text).await;
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, b"It's a Secret to Everybody");
+    let tag = aws_lc_rs::hmac::sign(&key, b"hello");
+    let digits: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let head = get("acme", "/hook").replace("GET", "POST");
+    let fields = format!("\r\nx-hub-signature-256: sha256={digits}\r\ncontent-length: 5\r\n\r\nhello");
+    let request = head.replace("\r\n\r\n", &fields);
+    let mut client = client(&gateway).await;
+    books.ledger.set_mood(Mood::Slow);
+    for status in [503, 503] {
+        client.send(&request).await;
+        assert_eq!(client.response().await.status, status);
+    }
+    books.ledger.set_mood(Mood::Ready);
+    for status in [204, 401] {
+        client.send(&request).await;
+        assert_eq!(client.response().await.status, status);
+    }
+    gateway.stop(SOON).await;
+    assert_eq!(books.usage.of("acme", "POST /hook", "2026-11-20"), [1, 3, 0]);
+}
+
 // === requests under way ===
 
 #[tokio::test]
@@ -402,86 +436,6 @@ async fn more_than_parallel_of_one_caller_is_503_and_others_are_served() {
     }
     // What found no place took nothing of the quota.
     assert_eq!(statuses(&mut more, "acme", "/", 2).await, [204, 429]);
-}
-
-// === budgets ===
-
-/// A route that answers with so many bytes.
-fn answers(bytes: usize) -> String {
-    format!("HTTP/1.1 200 OK\r\ncontent-length: {bytes}\r\n\r\n{}", "x".repeat(bytes))
-}
-
-#[tokio::test]
-async fn a_budget_by_requests_stops_them_until_the_next_day() {
-    let (gateway, books) = start(acme().budget(10, 4, 0), TWO_ROUTES).await;
-    let mut client = client(&gateway).await;
-    assert_eq!(statuses(&mut client, "acme", "/one", 2).await, [204, 204]);
-    let refused = ask(&mut client, "acme", "/one").await;
-    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("36000")));
-    let line = refusal(&gateway, "budget_spent").await;
-    assert_eq!(line["detail"], "the budget of its caller");
-    books.set(FRIDAY + DAY);
-    assert_eq!(statuses(&mut client, "acme", "/one", 3).await, [204, 204, 429]);
-}
-
-#[tokio::test]
-async fn the_budget_of_a_route_is_for_everyone_and_for_strangers_too() {
-    let callers = Callers::of([acme(), Written::named("umbrella")]).route_budget(3, 1, 0).open("GET /other");
-    let (gateway, _) = start(callers, TWO_ROUTES).await;
-    let mut client = client(&gateway).await;
-    assert_eq!(statuses(&mut client, "acme", "/one", 2).await, [204, 204]);
-    assert_eq!(statuses(&mut client, "umbrella", "/one", 2).await, [204, 429]);
-    for status in [204, 204, 204, 429] {
-        assert_eq!(client.get("/other").await.status, status);
-    }
-}
-
-#[tokio::test]
-async fn answers_cost_what_was_sent_of_them_and_no_more() {
-    let origin = Origin::start(Script::send(answers(1000))).await;
-    // A billionth a byte.
-    let (gateway, books) = start(acme().budget(1_000_000, 0, 1_000_000_000), &Setup::to(&origin).text()).await;
-    let mut client = client(&gateway).await;
-    assert_eq!(statuses(&mut client, "acme", "/", 7).await, [200; 7]);
-    // Refusals cost nothing.
-    assert_eq!(client.get("/").await.status, 403);
-    gateway.stop(SOON).await;
-    let window = gatepost_meter::Period::Day.at(books.now());
-    assert_eq!(books.ledger.granted("caller/acme/budget", window), 7000);
-    assert_eq!(books.usage.of("acme", "$default", "2026-11-20"), [7, 0, 7000]);
-}
-
-#[tokio::test]
-async fn a_download_is_cut_when_the_budget_is_gone_and_not_before() {
-    const LIMIT: usize = 300_000;
-    let origin = Origin::start(Script::send(answers(1_000_000))).await;
-    let (gateway, _) = start(acme().budget(LIMIT as u64, 0, 1_000_000_000), &Setup::to(&origin).text()).await;
-    let mut download = client(&gateway).await;
-    download.send(get("acme", "/")).await;
-    assert_eq!(download.response_head().await.status, 200);
-    let sent = download.read_to_end().await.len();
-    // What is read at a time is paid as a whole.
-    assert!(sent <= LIMIT && sent > LIMIT - 3 * 64 * 1024, "{sent} of {LIMIT}");
-    let line = ending(&gateway, "budget").await;
-    assert_eq!((&line["status"], &line["bytes_out"]), (&200.into(), &sent.into()));
-}
-
-#[tokio::test]
-async fn a_download_waits_for_the_ledger_and_is_cut_if_that_does_not_come_back() {
-    let origin = Origin::start(Script::send(answers(8_000_000))).await;
-    let text = Setup::to(&origin).text();
-    let (gateway, books) = start(acme().budget(1_000_000_000, 0, 1_000_000_000), &text).await;
-    let mut download = client(&gateway).await;
-    download.send(get("acme", "/")).await;
-    assert_eq!(download.response_head().await.status, 200);
-    books.ledger.set_mood(Mood::Slow);
-    let sent = download.read_to_end().await.len();
-    if sent < 8_000_000 {
-        ending(&gateway, "budget").await;
-    }
-    books.ledger.set_mood(Mood::Ready);
-    let mut again = client(&gateway).await;
-    assert_eq!(ask(&mut again, "acme", "/").await.status, 200);
 }
 
 // === what was used ===
@@ -529,5 +483,5 @@ async fn a_refusal_tells_its_owner_which_limit_of_which_plan_it_was() {
     let explanation = decision.explanation.expect("it can be explained");
     let last = explanation.steps.last().expect("steps");
     assert_eq!((last.check.name(), last.passed), ("quota", false));
-    assert_eq!(last.text, "plan plan of acme, 1 a day: too little is left");
+    assert_eq!(last.text, "plan of-acme, 1 a day: too little is left");
 }
