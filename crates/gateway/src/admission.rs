@@ -456,9 +456,10 @@ impl Permit {
         self.caller.as_ref()
     }
 
-    /// How it was proven whose it is.
+    /// The proofs that the request's headers may hold: those that were given, and keys wherever they are proofs.
     pub(crate) fn proofs(&self) -> ProofKinds {
-        self.proofs
+        let keys = self.route.entry.callers().map_or(ProofKinds::NONE, |rule| rule.kinds.within(ProofKinds::KEYS));
+        self.proofs.and(keys)
     }
 
     /// The delivery did not arrive: its sender may try again.

@@ -183,7 +183,9 @@ impl Later {
         let is_asked = |name: &HeaderName| *name == USER_AGENT || *name == REFERER;
         let headers = facts.headers.iter().filter(|(name, _)| is_asked(name));
         let mut kept = HeaderMap::new();
-        headers.for_each(|(name, value)| drop(kept.append(name, value.clone())));
+        for (name, value) in headers {
+            kept.append(name, value.clone());
+        }
         Some(Box::new(Self {
             client: facts.client,
             is_secure: facts.is_secure,

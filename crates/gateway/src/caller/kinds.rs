@@ -16,6 +16,8 @@ impl ProofKinds {
     /// Those that stand in the header `Authorization`, or instead of it.
     pub(crate) const BY_AUTHORIZATION: Self = Self(1 << ProofKind::SigV4 as u8 | 1 << ProofKind::Jwt as u8);
 
+    pub(crate) const KEYS: Self = Self(1 << ProofKind::Key as u8);
+
     pub(crate) fn of(kind: ProofKind) -> Self {
         Self(1 << kind as u8)
     }

@@ -12,7 +12,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use gatepost_config::model::{self, Action, HostPattern, Model, Rate, Scheme, ThrottleBy};
 use gatepost_config::{Place, Secret};
-use gatepost_iam::{NearMiss, Unmet};
 use gatepost_net::Stop;
 use gatepost_ranges::Feeds;
 use http::{HeaderMap, Response, StatusCode};
