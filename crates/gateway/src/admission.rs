@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use gatepost_config::model::{ProofKind, ThrottleBy};
 use gatepost_meter::{ClientLevel, ClientTable, Exceeded, Nanos, Slot, take_all};
 
-use self::identity::{Asking, Identity, be_here, let_in};
+use self::identity::{Asking, Identity, be_here, bring_token, let_in};
 use self::policy::Later;
 use crate::caller::{BodyVerifier, Caller, ProofKinds, Proven};
 use crate::clock::Clock;
@@ -97,6 +97,9 @@ pub(crate) fn admit(
     let is_asked = facts.assumed != Assumed::Somebody;
     let asking = rules.and_then(|rules| rules.callers.as_ref()).filter(|_| is_asked);
     let asking = asking.map(|rule| (rule, Asking::new(facts, route, rule)));
+    if rules.is_some_and(|rules| rules.token.is_some()) && facts.assumed == Assumed::Nobody {
+        bring_token(facts, trace)?;
+    }
     let (mut identity, mut held) = (Identity::default(), None);
     if is_imitated {
         held = imitate(facts, route, asking.as_ref(), meters, &mut identity, trace)?;
@@ -172,11 +175,7 @@ fn list(rule: &CallerRule, identity: &Identity, trace: &mut impl Trace) -> Resul
 
 /// Refuses, unless it is not known yet who it is from: whether its credentials are good comes before what they are good
 /// for.
-fn hold(
-    judged: Result<(), Rejection>,
-    meters: Meters,
-    identity: &Identity,
-) -> Result<Option<Rejection>, Rejection> {
+fn hold(judged: Result<(), Rejection>, meters: Meters, identity: &Identity) -> Result<Option<Rejection>, Rejection> {
     match judged {
         Ok(()) => Ok(None),
         Err(rejection) if identity.is_proven() || matches!(meters, Meters::Full) => Err(rejection),

@@ -382,13 +382,14 @@ impl Compiler<'_> {
             {
                 let nobody = model::AddressRule { from: Vec::new(), except: Vec::new() };
                 let from = Some(self.from(&nobody));
-                Entry::Rules(Rules { from, policies: Box::default(), signed: None, callers: None })
+                Entry::Rules(Rules { from, policies: Box::default(), signed: None, callers: None, token: None })
             }
             model::Entry::Rules(rules) => Entry::Rules(Rules {
                 from: rules.from.as_ref().map(|rule| self.from(rule)),
                 policies: rules.policies.iter().map(Arc::clone).collect(),
                 signed: rules.signed.as_ref().map(|signed| Box::new(self.signed(signed, api, route))),
                 callers: rules.callers.as_ref().map(|rule| self.caller_rule(rule, rules.token.as_deref(), compat)),
+                token: rules.token.clone(),
             }),
         }
     }
@@ -608,7 +609,8 @@ fn without_secrets(model: &Model) -> Model {
     }
     let has_secrets = |caller: &Arc<model::Caller>| !caller.access_keys.is_empty() || caller.signed.is_some();
     if model.callers.iter().any(has_secrets) {
-        let told = |caller| if has_secrets(caller) { Arc::new(caller_without_secrets(caller)) } else { Arc::clone(caller) };
+        let told =
+            |caller| if has_secrets(caller) { Arc::new(caller_without_secrets(caller)) } else { Arc::clone(caller) };
         model.callers = model.callers.iter().map(told).collect();
     }
     model

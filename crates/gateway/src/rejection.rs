@@ -434,10 +434,9 @@ impl Rejection {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Malformed(_) | Self::BodyBroken => StatusCode::BAD_REQUEST,
-            Self::AddressNotListed
-            | Self::SignedNotListed
-            | Self::PolicyDenied(_)
-            | Self::CallerNotListed { .. } => StatusCode::FORBIDDEN,
+            Self::AddressNotListed | Self::SignedNotListed | Self::PolicyDenied(_) | Self::CallerNotListed { .. } => {
+                StatusCode::FORBIDDEN
+            }
             Self::CredentialsMissing { .. }
             | Self::BadCredentials(_)
             | Self::CallerElsewhere { .. }

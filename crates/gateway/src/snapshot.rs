@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use gatepost_config::model::{
     Compat, HostHeader, Limits, Methods, Model, PolicyDocument, Private, ProofKind, ProxyProtocol, RouteMatcher,
-    Template, Throttle,
+    Template, Throttle, TokenRule,
 };
 use gatepost_meter::{Bucket, ClientTable, Slots};
 use gatepost_net::tls::ServerTls;
@@ -205,6 +205,8 @@ pub(crate) struct Rules {
     pub(crate) signed: Option<Box<Signed>>,
     /// Which callers may enter.
     pub(crate) callers: Option<CallerRule>,
+    /// Which tokens are asked for.
+    pub(crate) token: Option<Arc<TokenRule>>,
 }
 
 /// Which callers may enter, and how they must prove who they are.

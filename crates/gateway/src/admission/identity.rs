@@ -179,7 +179,7 @@ impl<'a, 'r> Asking<'a, 'r> {
             Some(_) => Note::Claimed { kind: KIND, caller: caller.number },
             None => Note::Proof { kind: KIND, caller: caller.number },
         });
-        identity.claims.sigv4 = check;
+        identity.claims.sigv4 = check.map(Box::new);
         Ok(())
     }
 
@@ -191,12 +191,7 @@ impl<'a, 'r> Asking<'a, 'r> {
         Err(bad(ProofKind::Jwt, CredentialFlaw::Token, None, trace))
     }
 
-    fn assumption(
-        &self,
-        identity: &mut Identity,
-        kinds: ProofKinds,
-        trace: &mut impl Trace,
-    ) -> Result<(), Rejection> {
+    fn assumption(&self, identity: &mut Identity, kinds: ProofKinds, trace: &mut impl Trace) -> Result<(), Rejection> {
         let Some((caller, proofs)) = self.assumed else { return Ok(()) };
         for kind in ProofKind::ALL.into_iter().filter(|kind| proofs.within(kinds).has(*kind)) {
             let is_given = self.given.has(kind);
@@ -262,6 +257,19 @@ impl<'a, 'r> Asking<'a, 'r> {
         identity.claims.signers = signers;
         Ok(())
     }
+}
+
+/// Whether the request has a good token, where a route asks for one.
+///
+/// # Errors
+/// It has none, or it is not good.
+pub(super) fn bring_token(facts: &Facts<'_>, trace: &mut impl Trace) -> Result<(), Rejection> {
+    let kinds = ProofKinds::of(ProofKind::Jwt);
+    if given(facts, kinds).is_empty() {
+        trace.note(|| Note::ProofMissing(kinds));
+        return Err(Rejection::CredentialsMissing { kinds });
+    }
+    Err(bad(ProofKind::Jwt, CredentialFlaw::Token, None, trace))
 }
 
 /// Whether the route lets in who has proven to be this caller.

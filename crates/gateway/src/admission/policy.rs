@@ -14,8 +14,8 @@ use std::time::SystemTime;
 
 use gatepost_config::model::{Compat, PolicyDocument, Private};
 use gatepost_iam::{
-    Authorization, Caller as From, Context, Decision, Document, Key, Principal, Request, Resource, Value, Values, Verdict,
-    all_must_allow, combine,
+    Authorization, Caller as From, Context, Decision, Document, Key, Principal, Request, Resource, Value, Values,
+    Verdict, all_must_allow, combine,
 };
 use http::header::{REFERER, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -105,7 +105,10 @@ pub(super) fn allow(
         Some(Verdict::ExplicitlyDenied { by, statement }) => (by, Some(statement)),
     };
     let denial = match (by, caller) {
-        (None, Some(user)) => Denial::Lacking { user: Arc::clone(user) },
+        (None, Some(user)) => {
+            trace.note(|| Note::PolicyLacking);
+            Denial::Lacking { user: Arc::clone(user) }
+        }
         // Without a caller a denial is always that of a document.
         (None, None) => return Ok(()),
         (Some(document), user) => Denial::By { document: Arc::clone(document), statement, user: user.cloned() },
@@ -143,9 +146,7 @@ fn combined<'d>(
 
 fn decision_of<D>(verdict: &Verdict<D>) -> Decision {
     match verdict {
-        Verdict::Allowed { by } => {
-            Decision::Allowed { statement: by.as_ref().map_or(0, |(_, statement)| *statement) }
-        }
+        Verdict::Allowed { by } => Decision::Allowed { statement: by.as_ref().map_or(0, |(_, statement)| *statement) },
         Verdict::ImplicitlyDenied { .. } => Decision::ImplicitlyDenied,
         Verdict::ExplicitlyDenied { statement, .. } => Decision::ExplicitlyDenied { statement: *statement },
     }
@@ -337,9 +338,7 @@ impl Circumstances<'_> {
             Principal::Root { account } => Some(account),
             Principal::User { .. } => Some(name),
             Principal::RoleSession { .. } => Some(self.user_id.get_or_init(|| format!("{name}:{last}"))),
-            Principal::FederatedUser { account, .. } => {
-                Some(self.user_id.get_or_init(|| format!("{account}:{last}")))
-            }
+            Principal::FederatedUser { account, .. } => Some(self.user_id.get_or_init(|| format!("{account}:{last}"))),
         }
     }
 }

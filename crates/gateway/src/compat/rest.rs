@@ -61,7 +61,9 @@ impl Words {
             Rejection::PolicyDenied(_) => Self::refused("AccessDeniedException", "Forbidden"),
             Rejection::CredentialsMissing { kinds } => Self::missing(*kinds),
             Rejection::BadCredentials(bad) => Self::bad_credentials(bad),
-            Rejection::CallerElsewhere { kind: ProofKind::SigV4, .. } => Self::signature(&SignatureError::UnknownCredentials),
+            Rejection::CallerElsewhere { kind: ProofKind::SigV4, .. } => {
+                Self::signature(&SignatureError::UnknownCredentials)
+            }
             Rejection::CallerElsewhere { .. } | Rejection::ProofsDisagree | Rejection::CallerNotListed { .. } => {
                 Self::refused("ForbiddenException", "Forbidden")
             }
@@ -117,9 +119,8 @@ impl Words {
     fn denied(denial: &Denial, masked_arn: &str) -> Self {
         let suffix = if denial.is_explicit() { " with an explicit deny" } else { "" };
         let user = denial.user().map_or("anonymous", |caller| caller.written.arn.as_str());
-        let sentence = format!(
-            "User: {user} is not authorized to perform: execute-api:Invoke on resource: {masked_arn}{suffix}"
-        );
+        let sentence =
+            format!("User: {user} is not authorized to perform: execute-api:Invoke on resource: {masked_arn}{suffix}");
         Self {
             status: StatusCode::FORBIDDEN,
             kind: Some("AccessDeniedException"),

@@ -164,10 +164,12 @@ pub(super) fn caller(old: &model::Caller, new: &model::Caller) -> Changes {
     };
     changes.plain("its budget", &budget(old), &budget(new));
     let alike = changes.said.len();
-    let from = |caller: &model::Caller| caller.from.as_deref().map(|from| {
-        let (networks, names) = addresses(from);
-        (networks, names.into_iter().map(str::to_owned).collect::<Vec<_>>())
-    });
+    let from = |caller: &model::Caller| {
+        caller.from.as_deref().map(|from| {
+            let (networks, names) = addresses(from);
+            (networks, names.into_iter().map(str::to_owned).collect::<Vec<_>>())
+        })
+    };
     changes.plain("from", &from(old), &from(new));
     changes.plain("its keys", &old.keys, &new.keys);
     changes.plain("its access keys", &old.access_keys, &new.access_keys);

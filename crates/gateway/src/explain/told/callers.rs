@@ -19,10 +19,16 @@ impl<'m> Teller<'m> {
     }
 
     pub(super) fn proof_missing(&self, written: Written<'m>, kinds: ProofKinds) -> Result<Step, ExplainError> {
-        let rule = rule_of_callers(written)?;
-        let one_of = if rule.proof.is_empty() { "none of" } else { "lacks" };
-        let text = format!("{one_of} {}", kinds.name().replace('+', ", "));
-        Ok(Step::refuse(Check::Credentials, text).by(vec![Rule::new("callers", &rule.place)]))
+        let text = format!("lacks {}", kinds.name());
+        let rule = match written.route.entry.rules().and_then(|rules| rules.callers.as_ref()) {
+            Some(rule) if rule.proof.is_empty() => {
+                let text = format!("none of {}", kinds.name().replace('+', ", "));
+                return Ok(Step::refuse(Check::Credentials, text).by(vec![Rule::new("callers", &rule.place)]));
+            }
+            Some(rule) => Rule::new("callers", &rule.place),
+            None => Rule::new("jwt", &written.route.places.entry),
+        };
+        Ok(Step::refuse(Check::Credentials, text).by(vec![rule]))
     }
 
     pub(super) fn proofs_disagree(&self, kind: ProofKind, caller: u32) -> Result<Step, ExplainError> {

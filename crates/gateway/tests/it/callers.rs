@@ -1,0 +1,8 @@
+//! Callers: how they prove who they are, and what becomes of those who do not.
+
+mod agreement;
+mod bodies;
+mod keys;
+mod policies;
+mod signatures;
+mod world;
