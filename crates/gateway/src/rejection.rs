@@ -468,14 +468,11 @@ impl Rejection {
     }
 
     /// The same without what the client sent of its credentials.
-    pub(crate) fn for_the_record(self) -> Self {
-        match self {
-            Self::BadCredentials(mut bad) => {
-                bad.flaw = bad.flaw.told();
-                Self::BadCredentials(bad)
-            }
-            other => other,
+    pub(crate) fn for_the_record(mut self) -> Self {
+        if let Self::BadCredentials(bad) = &mut self {
+            bad.flaw = bad.flaw.told();
         }
+        self
     }
 
     /// Whether the connection must not carry another request: what follows on it cannot be trusted, or is not wanted.

@@ -85,10 +85,8 @@ pub(super) fn allow(
     };
     let is_allowed = verdict.as_ref().is_none_or(Verdict::is_allowed);
     for (index, (document, decision)) in said.iter().enumerate() {
-        let said = match Said::of(*decision) {
-            Said::Nothing if is_allowed => Said::Abstains,
-            said => said,
-        };
+        let said = Said::of(*decision);
+        let said = if is_allowed && said == Said::Nothing { Said::Abstains } else { said };
         trace.note(|| match (u32::try_from(index), caller) {
             (_, Some(caller)) if index >= documents.len() => Note::CallerPolicy { caller: caller.number, said },
             (index, _) => Note::Policy { index: index.unwrap_or(u32::MAX), said },

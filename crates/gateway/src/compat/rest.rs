@@ -156,10 +156,8 @@ impl Words {
         let (Some(kind), Some(message)) = (error.error_type(), error.message()) else {
             return Self { status, kind: None, body: Bytes::new() };
         };
-        match error {
-            SignatureError::Mismatch(_) if message.len() > LONGEST => Self::before(status, kind, Mismatch::SHORT),
-            _ => Self::before(status, kind, message),
-        }
+        let is_long = matches!(error, SignatureError::Mismatch(_)) && message.len() > LONGEST;
+        Self::before(status, kind, if is_long { Mismatch::SHORT.into() } else { message })
     }
 
     fn refused(kind: &'static str, message: impl Into<Cow<'static, str>>) -> Self {

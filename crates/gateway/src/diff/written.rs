@@ -178,7 +178,7 @@ pub(super) fn caller(old: &model::Caller, new: &model::Caller) -> Changes {
         (Some(old), Some(new)) => signed(old, new, &mut changes),
         (old, new) => changes.differs("how it signs bodies", old.is_some() != new.is_some()),
     }
-    let policy = |caller: &model::Caller| caller.policy.as_ref().map(|document| Arc::clone(document));
+    let policy = |caller: &model::Caller| caller.policy.clone();
     let says = match (policy(old), policy(new)) {
         (Some(old), Some(new)) => says_the_same(old.policy.text(), new.policy.text()),
         (old, new) => old.is_none() && new.is_none(),
