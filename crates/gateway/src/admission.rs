@@ -1,6 +1,7 @@
 //! Whether a request may enter. One function, over the facts of the request, a route and the meters; whoever wants to
 //! know why asks that same function.
 
+mod identity;
 mod policy;
 mod shared;
 
@@ -11,38 +12,45 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use gatepost_config::model::ThrottleBy;
+use gatepost_config::model::{ProofKind, ThrottleBy};
 use gatepost_meter::{ClientLevel, ClientTable, Exceeded, Level, Nanos, UnixSeconds};
 
+use self::identity::{Asking, Identity, be_here, bring_token, let_in};
+use self::policy::Later;
 use self::shared::{Taken, count_refused, enter as enter_shared, look, peek};
-use crate::caller::{Caller, Spending};
+use crate::caller::{BodyVerifier, Caller, ProofKinds, Proven, Spending};
 use crate::clock::Clock;
 use crate::rejection::Rejection;
-use crate::request::Facts;
-use crate::signature::{Claim, Delivery, Flaw, NotRemembered, Signed, Verified, Verifier};
-use crate::snapshot::{AddressRule, CallerRule, Entry, Listing, Route, Rules};
-use crate::trace::{Note, Trace};
+use crate::request::{Assumed, Facts};
+use crate::signature::{Claim, Delivery, Flaw, NotRemembered, Signed, Verified};
+use crate::snapshot::{AddressRule, CallerRule, Listing, Route};
+use crate::trace::{NoTrace, Note, Trace};
 use crate::wall::WallClock;
 
 /// Proof that a request was admitted. Only this module makes one, and no integration runs without it.
 #[derive(Debug)]
 pub(crate) struct Permit {
     route: Arc<Route>,
-    /// Whose request it is, if that is known.
-    caller: Option<Arc<Caller>>,
+    /// How it was proven whose request it is.
+    proofs: ProofKinds,
     /// Held until the answer has ended.
     taken: Taken,
     /// What is forgotten again if it does not arrive.
-    delivery: Option<Box<Delivery>>,
+    deliveries: Vec<Delivery>,
 }
 
 /// A request that may enter if its body is signed as it claims.
 #[derive(Debug)]
 pub(crate) struct Candidate {
     route: Arc<Route>,
-    /// Whose request it is, if that is known, or claimed to be.
-    entrant: Entrant,
-    claim: Box<Claim>,
+    client: IpAddr,
+    identity: Identity,
+    /// Whether its body decides who it is from.
+    is_claimed: bool,
+    /// Why it is refused even then: who it is from is judged before that.
+    held: Option<Rejection>,
+    /// What policies are asked once it is known who it is from.
+    later: Option<Box<Later>>,
 }
 
 /// What becomes of a request that is not refused, as far as its head tells.
@@ -90,79 +98,136 @@ pub(crate) fn admit(
     if is_imitated {
         fit(facts.length, route.max_body, trace)?;
     }
-    let rules = match &route.entry {
-        Entry::Open => {
-            trace.note(|| Note::Open);
-            None
-        }
-        Entry::Rules(rules) => Some(rules),
-    };
+    let rules = route.entry.rules();
+    if rules.is_none() {
+        trace.note(|| Note::Open);
+    }
     if let Some(from) = rules.and_then(|rules| rules.from.as_ref()) {
         enter(facts.client, from, trace)?;
     }
-    // A Deny comes before every throttle there (request order of REST APIs).
-    let policies = rules.map(|rules| &rules.policies[..]).unwrap_or_default();
-    if is_imitated && !policies.is_empty() {
-        policy::allow(facts, route, policies, trace)?;
+    let is_asked = facts.assumed != Assumed::Somebody;
+    let asking = rules.and_then(|rules| rules.callers.as_ref()).filter(|_| is_asked);
+    let asking = asking.map(|rule| (rule, Asking::new(facts, route, rule)));
+    if rules.is_some_and(|rules| rules.token.is_some()) && facts.assumed == Assumed::Nobody {
+        bring_token(facts, trace)?;
+    }
+    let (mut identity, mut held) = (Identity::default(), None);
+    if is_imitated {
+        held = imitate(facts, route, asking.as_ref(), meters, &mut identity, trace)?;
     }
     match meters {
+        // Who is refused anyway is so before every throttle.
+        _ if held.is_some() => {}
         Meters::Live(Times { clock, .. }) => take_of_client(facts.client, &route.client_tables, clock, trace)?,
         Meters::Observed(Times { clock, .. }) => {
             look_at_client(facts.client, &route.client_tables, clock.now(), trace)?;
         }
         Meters::Full => {}
     }
-    let entrant = match rules.and_then(|rules| rules.callers.as_ref()) {
-        Some(rule) => identify(facts, rule, trace)?,
-        None => Entrant::default(),
-    };
-    let claim = pass(facts, route, rules, meters, &entrant, trace).inspect_err(|_| {
+    if let (false, Some((_, asking))) = (is_imitated, &asking) {
+        asking.identify(&mut identity, trace)?;
+    }
+    let rule = asking.as_ref().filter(|_| !is_imitated).map(|(rule, _)| *rule);
+    let later = pass(facts, route, rule, meters, &mut identity, &mut held, trace).inspect_err(|_| {
         if let Meters::Live(times) = meters {
-            count_refused(route, entrant.caller.as_deref(), times);
+            count_refused(route, identity.known(), times);
         }
     })?;
-    match claim {
-        Some(claim) => Ok(Admission::Candidate(Candidate { route: Arc::clone(route), entrant, claim })),
-        None => Ok(match meters.enter(route, entrant, trace)? {
-            Entered::Permit(permit) => Admission::Permit(permit),
-            Entered::Parked(parked) => Admission::Parked(parked),
-        }),
+    if !identity.claims.is_empty() && !matches!(meters, Meters::Full) {
+        let is_claimed = !identity.is_proven();
+        let (route, client) = (Arc::clone(route), facts.client);
+        return Ok(Admission::Candidate(Candidate { route, client, identity, is_claimed, held, later }));
     }
+    Ok(match meters.enter(route, identity.entrant(), trace)? {
+        Entered::Permit(permit) => Admission::Permit(permit),
+        Entered::Parked(parked) => Admission::Parked(parked),
+    })
 }
 
-/// What is asked of a request once it is known whose it is, as far as its head tells. The claim that its body must prove,
-/// if it must.
+/// What is asked of a request once it is known who it is from, or claims to be: natively whether the route lets that one
+/// in, then policies; and what its head tells of its body. What policies are asked later.
 fn pass(
     facts: &Facts<'_>,
     route: &Arc<Route>,
-    rules: Option<&Rules>,
+    rule: Option<&CallerRule>,
     meters: Meters<'_>,
-    entrant: &Entrant,
+    identity: &mut Identity,
+    held: &mut Option<Rejection>,
     trace: &mut impl Trace,
-) -> Result<Option<Box<Claim>>, Rejection> {
-    let is_imitated = route.api.compat.is_some();
-    let policies = rules.map(|rules| &rules.policies[..]).unwrap_or_default();
-    let claim = match (rules.and_then(|rules| rules.signed.as_deref()), meters) {
-        (Some(signed), Meters::Live(_) | Meters::Observed(_)) => Some(claim(facts, signed, trace)?),
-        (Some(_), Meters::Full) | (None, _) => None,
-    };
-    if !is_imitated && !policies.is_empty() {
-        policy::allow(facts, route, policies, trace)?;
+) -> Result<Option<Box<Later>>, Rejection> {
+    if let Some(rule) = rule {
+        *held = hold(list(rule, identity, trace), meters, identity)?;
     }
-    if !is_imitated {
+    match (route.entry.signed(), meters) {
+        (Some(signed), Meters::Live(_) | Meters::Observed(_)) if held.is_none() => {
+            identity.claims.delivery = Some(claim(facts, signed, trace)?);
+        }
+        (Some(_) | None, _) => {}
+    }
+    let mut later = None;
+    if route.api.compat.is_none() {
+        if identity.claims.signers.is_empty() || identity.caller.is_some() {
+            policy::allow(facts, route, identity.caller.as_ref(), trace)?;
+        } else {
+            later = Later::of(facts, route);
+        }
         fit(facts.length, route.max_body, trace)?;
     }
-    if let (Some(_), Meters::Live(times)) = (&claim, meters) {
-        peek(route, entrant.caller.as_deref(), times, trace)?;
+    if let (Meters::Live(times), None, false) = (meters, &held, identity.claims.is_empty()) {
+        peek(route, identity.caller.as_deref(), times, trace)?;
     }
-    Ok(claim)
+    Ok(later)
+}
+
+/// What is asked before any throttle where AWS is imitated: who signed the request, then policies, then keys (request
+/// order of REST APIs). What it is refused for although it may be signed, if its body decides that.
+fn imitate(
+    facts: &Facts<'_>,
+    route: &Route,
+    asking: Option<&(&CallerRule, Asking<'_, '_>)>,
+    meters: Meters<'_>,
+    identity: &mut Identity,
+    trace: &mut impl Trace,
+) -> Result<Option<Rejection>, Rejection> {
+    if let Some((_, asking)) = asking {
+        asking.sign_in(identity, trace)?;
+    }
+    let allowed = policy::allow(facts, route, identity.signed_in(), trace);
+    let held = hold(allowed, meters, identity)?;
+    let (None, Some((rule, asking))) = (&held, asking) else { return Ok(held) };
+    let checked = asking.check_in(identity, trace);
+    let listed = checked.and_then(|()| list(rule, identity, trace));
+    hold(listed, meters, identity)
+}
+
+/// Whether the route lets in who it is from. Of who only claims to be somebody nothing is told yet.
+fn list(rule: &CallerRule, identity: &Identity, trace: &mut impl Trace) -> Result<(), Rejection> {
+    match &identity.caller {
+        Some(caller) if identity.is_proven() => let_in(rule, caller, identity.proofs, trace),
+        Some(caller) => let_in(rule, caller, identity.proofs, &mut NoTrace),
+        None => Ok(()),
+    }
+}
+
+/// Refuses, unless it is not known yet who it is from: whether its credentials are good comes before what they are good
+/// for.
+fn hold(
+    judged: Result<(), Rejection>,
+    meters: Meters<'_>,
+    identity: &Identity,
+) -> Result<Option<Rejection>, Rejection> {
+    match judged {
+        Ok(()) => Ok(None),
+        Err(rejection) if identity.is_proven() || matches!(meters, Meters::Full) => Err(rejection),
+        Err(rejection) => Ok(Some(rejection)),
+    }
 }
 
 impl Meters<'_> {
     /// Takes what is shared, or looks at it.
     fn enter(self, route: &Arc<Route>, entrant: Entrant, trace: &mut impl Trace) -> Result<Entered, Rejection> {
         match self {
-            Self::Live(times) => enter_shared(route, entrant, None, times, trace),
+            Self::Live(times) => enter_shared(route, entrant, Vec::new(), times, trace),
             Self::Observed(times) => look(route, entrant, times, trace).map(Entered::Permit),
             Self::Full => Ok(Entered::Permit(Permit::without_meters(route, entrant))),
         }
@@ -175,45 +240,91 @@ impl Candidate {
         &self.route
     }
 
-    /// What verifies the body.
-    ///
-    /// # Errors
-    /// Never: only a route that asks for signatures has candidates.
-    pub(crate) fn verifier(&self) -> Result<Verifier<'_>, Rejection> {
-        let signed = self.route.entry.signed().ok_or(Rejection::Unsigned)?;
-        Ok(Verifier::new(signed, &self.claim))
+    /// Why it is refused even if its body is signed as it claims.
+    pub(crate) fn held(&self) -> Option<&Rejection> {
+        self.held.as_ref()
     }
 
-    /// Lets the request in, now that its body is `verified`. From here on its delivery is remembered, if it is to be.
+    /// What verifies the body. To be asked for once.
+    pub(crate) fn verifier(&mut self) -> BodyVerifier<'_> {
+        let Self { route, identity: Identity { caller, claims, .. }, .. } = self;
+        claims.verifier(route.entry.signed(), caller.as_ref())
+    }
+
+    /// Lets the request in, now that what it claims is `proven`. From here on its delivery is remembered, if it is to be.
     ///
     /// # Errors
-    /// It was let in before, or there is no room among those under way, or no token.
+    /// It is from somebody who may not enter, or was let in before, or there is no room among those under way, or no
+    /// token.
     pub(crate) fn take(
-        self,
-        verified: Verified,
+        mut self,
+        proven: Proven,
         times: Times<'_>,
         trace: &mut impl Trace,
     ) -> Result<Entered, Rejection> {
-        let remembered = verified.remember(times.clock.now()).map_err(|refused| match refused {
-            NotRemembered::Replayed => Rejection::Replayed,
-            NotRemembered::Full => Rejection::DeliveriesFull,
-        });
-        let delivery = remembered.inspect_err(|_| self.refused(times))?;
-        enter_shared(&self.route, self.entrant, delivery.map(Box::new), times, trace)
+        let Proven { delivery, signer } = proven;
+        let (signer, signed) = signer.unzip();
+        let settled = self.settle(signer, trace);
+        let remembered = settled.and_then(|()| remember(delivery.into_iter().chain(signed), times.clock.now()));
+        // By now it is known who it is from.
+        let refused = |_: &Rejection| count_refused(&self.route, self.identity.caller.as_deref(), times);
+        let deliveries = remembered.inspect_err(refused)?;
+        enter_shared(&self.route, self.identity.entrant(), deliveries, times, trace)
     }
 
-    /// Its body is not what it claims, or did not come.
+    /// Its body is not what it claims, or did not come. It counts as one of its caller's, if the head has proven that.
     pub(crate) fn refused(&self, times: Times<'_>) {
-        count_refused(&self.route, self.entrant.caller.as_deref(), times);
+        if !self.is_claimed {
+            count_refused(&self.route, self.identity.caller.as_deref(), times);
+        }
     }
 
     /// What would become of it if its body were signed as it claims: for whoever asks why, and serves nothing.
     ///
     /// # Errors
     /// As of [`Candidate::take`].
-    pub(crate) fn assume_verified(self, meters: Meters<'_>, trace: &mut impl Trace) -> Result<Entered, Rejection> {
-        meters.enter(&self.route, self.entrant, trace)
+    pub(crate) fn assume_verified(mut self, meters: Meters<'_>, trace: &mut impl Trace) -> Result<Entered, Rejection> {
+        let signer = self.identity.claims.signers.first().map(|signer| Arc::clone(&signer.caller));
+        self.settle(signer, trace)?;
+        meters.enter(&self.route, self.identity.entrant(), trace)
     }
+
+    /// Judges what depends on who it is from, where only the body has told.
+    fn settle(&mut self, signer: Option<Arc<Caller>>, trace: &mut impl Trace) -> Result<(), Rejection> {
+        let Self { route, client, identity, is_claimed, held, later } = self;
+        if let (None, Some(signer)) = (&identity.caller, signer) {
+            be_here(&signer, ProofKind::Signed, *client, trace)?;
+            identity.caller = Some(signer);
+        }
+        let caller = identity.caller.as_ref();
+        let listed = match (route.entry.callers(), caller) {
+            (Some(rule), Some(caller)) if *is_claimed => let_in(rule, caller, identity.proofs, trace),
+            _ => Ok(()),
+        };
+        if let Some(held) = held.take() {
+            return Err(held);
+        }
+        listed?;
+        later.take().map_or(Ok(()), |later| policy::allow(&later.facts(), route, caller, trace))
+    }
+}
+
+/// Remembers all of them, or none.
+fn remember(all: impl Iterator<Item = Verified>, now: Nanos) -> Result<Vec<Delivery>, Rejection> {
+    let mut deliveries = Vec::new();
+    for verified in all {
+        match verified.remember(now) {
+            Ok(delivery) => deliveries.extend(delivery),
+            Err(refused) => {
+                deliveries.into_iter().for_each(Delivery::forget);
+                return Err(match refused {
+                    NotRemembered::Replayed => Rejection::Replayed,
+                    NotRemembered::Full => Rejection::DeliveriesFull,
+                });
+            }
+        }
+    }
+    Ok(deliveries)
 }
 
 fn enter(client: IpAddr, rule: &AddressRule, trace: &mut impl Trace) -> Result<(), Rejection> {
@@ -277,20 +388,6 @@ fn look_at_client(
     longest_wait.map_or(Ok(()), |exceeded| Err(Rejection::Throttled(exceeded)))
 }
 
-/// Which caller it is from, as far as its head tells.
-fn identify(facts: &Facts<'_>, rule: &CallerRule, _: &mut impl Trace) -> Result<Entrant, Rejection> {
-    use gatepost_config::model::KeyHash;
-    let key = facts.headers.get("x-api-key").ok_or(Rejection::AddressNotListed)?;
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.as_bytes());
-    let key = KeyHash(digest.as_ref().try_into().map_err(|_| Rejection::AddressNotListed)?);
-    let caller = rule.known.all().iter().find(|caller| caller.written.keys.contains(&key));
-    let caller = caller.ok_or(Rejection::AddressNotListed)?;
-    match &rule.who {
-        crate::snapshot::Who::Named(numbers) if !numbers.contains(&caller.number) => Err(Rejection::AddressNotListed),
-        _ => Ok(Entrant { caller: Some(Arc::clone(caller)), key: Some(key) }),
-    }
-}
-
 /// Whether the request claims a signature that could be good.
 fn claim(facts: &Facts<'_>, signed: &Signed, trace: &mut impl Trace) -> Result<Box<Claim>, Rejection> {
     let claim = signed.claim(facts.headers, SystemTime::now());
@@ -312,11 +409,6 @@ impl Permit {
         &self.route
     }
 
-    /// Whose request it is, if that is known.
-    pub(crate) fn caller(&self) -> Option<&Arc<Caller>> {
-        self.caller.as_ref()
-    }
-
     /// What its caller's quota is after it, and when that was.
     pub(crate) fn level(&self) -> Option<(Level, UnixSeconds)> {
         self.taken.level
@@ -334,12 +426,18 @@ impl Permit {
 
     /// For judging, where nothing is taken.
     fn without_meters(route: &Arc<Route>, entrant: Entrant) -> Self {
-        Self { route: Arc::clone(route), caller: entrant.caller, taken: Taken::default(), delivery: None }
+        Self { route: Arc::clone(route), proofs: entrant.proofs, taken: Taken::default(), deliveries: Vec::new() }
+    }
+
+    /// The proofs that the request's headers may hold: those that were given, and keys wherever they are proofs.
+    pub(crate) fn proofs(&self) -> ProofKinds {
+        let keys = self.route.entry.callers().map_or(ProofKinds::NONE, |rule| rule.kinds.within(ProofKinds::KEYS));
+        self.proofs.and(keys)
     }
 
     /// The delivery did not arrive: its sender may try again.
     pub(crate) fn forget_delivery(&mut self) {
-        self.delivery.take().into_iter().for_each(|delivery| delivery.forget());
+        self.deliveries.drain(..).for_each(Delivery::forget);
     }
 }
 

@@ -150,7 +150,7 @@ fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<J
     let meters = Meters::Live(connection.worker.shared.times());
     let decision = listener.decide(&facts, connection.serves_host(), meters, &mut exchange.trace());
     if let Some(asked) = decision.asked(&facts) {
-        exchange.imitate(|id| Imitation::of(&asked, id, decision.outcome.as_ref().err()));
+        exchange.imitate(|id| Imitation::of(&asked, id, decision.refusal_at_hand()));
     }
     let Decision { route, outcome, .. } = decision;
     exchange.note(|record| {
@@ -216,16 +216,16 @@ fn to_https(status: StatusCode, facts: &Facts<'_>, uri: &Uri) -> Result<Response
 
 /// Lets a request in once its body is verified, with the body that was kept meanwhile.
 async fn prove(
-    candidate: Candidate,
+    mut candidate: Candidate,
     below: &BelowBase,
     mut parts: Parts,
     body: RequestBody,
     exchange: &mut Exchange,
 ) -> Result<Answer, Rejection> {
     let shared = Arc::clone(&exchange.stream.connection.worker.shared);
-    let received = receive(&candidate, body, exchange).await;
-    let (verified, kept) = received.inspect_err(|_| candidate.refused(shared.times()))?;
-    let permit = match candidate.take(verified, shared.times(), &mut exchange.trace())? {
+    let received = receive(&mut candidate, body, exchange).await;
+    let (proven, kept) = received.inspect_err(|_| candidate.refused(shared.times()))?;
+    let permit = match candidate.take(proven, shared.times(), &mut exchange.trace())? {
         Entered::Permit(permit) => permit,
         Entered::Parked(parked) => until_told(parked, exchange).await?,
     };
@@ -345,7 +345,7 @@ fn finish(
                 record.answer = told;
                 record.reason = Some(rejection.reason());
                 record.status = Some(response.status());
-                record.rejection = Some(rejection);
+                record.rejection = Some(rejection.for_the_record());
                 response.headers_mut().insert(DECISION, record.id.header());
             });
             whole(response, exchange)

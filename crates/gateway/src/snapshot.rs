@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use gatepost_config::model::{
     Compat, HostHeader, Limits, Methods, Model, PolicyDocument, Private, ProofKind, ProxyProtocol, RouteMatcher,
-    Template, Throttle,
+    Template, Throttle, TokenRule,
 };
 use gatepost_meter::{Bucket, ClientTable, Slots};
 use gatepost_net::tls::ServerTls;
@@ -24,7 +24,7 @@ use gatepost_ranges::{Feeds, LiveSet};
 use http::header::FORWARDED;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use crate::caller::{Budget, CallerRoute, Callers};
+use crate::caller::{Budget, Caller, CallerRoute, Callers, ProofKinds};
 use crate::rejection::Rejection;
 use crate::request::Facts;
 use crate::router::{Miss, Router};
@@ -209,6 +209,8 @@ pub(crate) struct Rules {
     pub(crate) signed: Option<Box<Signed>>,
     /// Which callers may enter.
     pub(crate) callers: Option<CallerRule>,
+    /// Which tokens are asked for.
+    pub(crate) token: Option<Arc<TokenRule>>,
 }
 
 /// Which callers may enter, and how they must prove who they are.
@@ -217,6 +219,10 @@ pub(crate) struct CallerRule {
     pub(crate) who: Who,
     /// What each must give; empty: any one proof.
     pub(crate) proof: Box<[ProofKind]>,
+    /// The proofs that count here: what nobody who is let in could give is none, and goes on to the backend.
+    pub(crate) kinds: ProofKinds,
+    /// Those who may have signed a body, by number.
+    pub(crate) signers: Arc<[u32]>,
     /// All that are known.
     pub(crate) known: Arc<Callers>,
 }
@@ -460,13 +466,53 @@ impl Listing<'_> {
     }
 }
 
+impl CallerRule {
+    /// Whether it lets this caller in.
+    pub(crate) fn lets_in(&self, caller: &Caller) -> bool {
+        match &self.who {
+            Who::Any => true,
+            Who::Named(numbers) => numbers.binary_search(&caller.number).is_ok(),
+        }
+    }
+
+    /// What each must give.
+    pub(crate) fn asked(&self) -> ProofKinds {
+        self.proof.iter().copied().collect()
+    }
+
+    /// What a caller gives who gives what it can of what is asked for; one proof where any will do.
+    pub(crate) fn proofs_of(&self, caller: &Caller) -> ProofKinds {
+        if !self.proof.is_empty() {
+            return self.asked().within(caller.kinds());
+        }
+        let strongest = [ProofKind::SigV4, ProofKind::Jwt, ProofKind::Key, ProofKind::Signed];
+        let has = |kind: &ProofKind| self.kinds.has(*kind) && caller.written.has(*kind);
+        strongest.into_iter().find(has).into_iter().collect()
+    }
+}
+
 impl Entry {
-    /// Whose signature of the body a request must carry.
-    pub(crate) fn signed(&self) -> Option<&Signed> {
+    /// What a request must pass; absent: nothing.
+    pub(crate) fn rules(&self) -> Option<&Rules> {
         match self {
             Self::Open => None,
-            Self::Rules(rules) => rules.signed.as_deref(),
+            Self::Rules(rules) => Some(rules),
         }
+    }
+
+    /// Which callers may enter, if it asks who a request is from.
+    pub(crate) fn callers(&self) -> Option<&CallerRule> {
+        self.rules()?.callers.as_ref()
+    }
+
+    /// The documents that must all allow.
+    pub(crate) fn policies(&self) -> &[Arc<PolicyDocument>] {
+        self.rules().map_or(&[], |rules| &rules.policies)
+    }
+
+    /// Whose signature of the body a request must carry.
+    pub(crate) fn signed(&self) -> Option<&Signed> {
+        self.rules()?.signed.as_deref()
     }
 }
 

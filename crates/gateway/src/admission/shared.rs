@@ -11,7 +11,9 @@ use gatepost_meter::{
 };
 
 use super::{Permit, Times};
-use crate::caller::{Account, AtRoute, Books, Budget, Caller, Counter, PlanBucket, Reserved, Spending, State, laws_at};
+use crate::caller::{
+    Account, AtRoute, Books, Budget, Caller, Counter, PlanBucket, ProofKinds, Reserved, Spending, State, laws_at,
+};
 use crate::rejection::{Rejection, Used, Whose};
 use crate::signature::Delivery;
 use crate::snapshot::{Parallel, Route};
@@ -22,6 +24,8 @@ use crate::trace::{AccountOf, Found, Note, Trace};
 pub(crate) struct Entrant {
     /// Absent: nobody was asked who they are.
     pub(crate) caller: Option<Arc<Caller>>,
+    /// How that was proven.
+    pub(crate) proofs: ProofKinds,
     /// The API key that it came with.
     pub(crate) key: Option<KeyHash>,
 }
@@ -50,7 +54,7 @@ pub(super) struct Counting {
 pub(crate) struct Parked {
     route: Arc<Route>,
     entrant: Entrant,
-    delivery: Option<Box<Delivery>>,
+    deliveries: Vec<Delivery>,
     lack: Lack,
 }
 
@@ -86,24 +90,24 @@ struct Own<'m> {
 /// How long a request waits for the ledger.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(50);
 
-/// Takes everything, and lets the request in or makes it wait. `delivery` is forgotten if it is refused.
+/// Takes everything, and lets the request in or makes it wait. `deliveries` are forgotten if it is refused.
 pub(super) fn enter(
     route: &Arc<Route>,
     entrant: Entrant,
-    delivery: Option<Box<Delivery>>,
+    deliveries: Vec<Delivery>,
     times: Times<'_>,
     trace: &mut impl Trace,
 ) -> Result<Entered, Rejection> {
     match take(route, &entrant, times, trace) {
         Ok(Outcome::Taken(taken)) => {
             let route = Arc::clone(route);
-            Ok(Entered::Permit(Permit { route, caller: entrant.caller, taken, delivery }))
+            Ok(Entered::Permit(Permit { route, proofs: entrant.proofs, taken, deliveries }))
         }
         Ok(Outcome::Lacking(lack)) => {
-            Ok(Entered::Parked(Box::new(Parked { route: Arc::clone(route), entrant, delivery, lack })))
+            Ok(Entered::Parked(Box::new(Parked { route: Arc::clone(route), entrant, deliveries, lack })))
         }
         Err(rejection) => {
-            delivery.into_iter().for_each(|delivery| delivery.forget());
+            deliveries.into_iter().for_each(Delivery::forget);
             count_refused(route, entrant.caller.as_deref(), times);
             Err(rejection)
         }
@@ -508,8 +512,8 @@ impl Parked {
 
     /// Tries again to take everything.
     pub(crate) fn again(mut self, times: Times<'_>, trace: &mut impl Trace) -> Result<Entered, Rejection> {
-        let (entrant, delivery) = (std::mem::take(&mut self.entrant), self.delivery.take());
-        enter(&self.route, entrant, delivery, times, trace)
+        let (entrant, deliveries) = (std::mem::take(&mut self.entrant), std::mem::take(&mut self.deliveries));
+        enter(&self.route, entrant, deliveries, times, trace)
     }
 
     /// Nobody came to tell.
@@ -523,6 +527,6 @@ impl Parked {
 impl Drop for Parked {
     /// It did not arrive, so if it comes again that is no replay.
     fn drop(&mut self) {
-        self.delivery.take().into_iter().for_each(|delivery| delivery.forget());
+        self.deliveries.drain(..).for_each(Delivery::forget);
     }
 }

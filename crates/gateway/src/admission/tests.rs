@@ -6,6 +6,7 @@ use http::{HeaderMap, Method};
 
 use super::*;
 use crate::compile::Lasting;
+use crate::request::{Assumed, Received};
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
 use crate::trace::NoTrace;
@@ -69,7 +70,18 @@ fn facts<'r>(
     length: Option<u64>,
 ) -> Facts<'r> {
     let (host, path) = ("a".into(), path.into());
-    Facts { client, is_secure: false, private: None, method, host, path, headers, length }
+    Facts {
+        client,
+        is_secure: false,
+        private: None,
+        method,
+        host,
+        path,
+        headers,
+        length,
+        received: Received::default(),
+        assumed: Assumed::Nobody,
+    }
 }
 
 #[track_caller]

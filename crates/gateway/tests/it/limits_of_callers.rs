@@ -8,7 +8,7 @@ use gatepost_config::model::Period;
 use gatepost_meter::Mood;
 use gatepost_testkit::{Books, Origin, PATIENCE, Raw, Script, TestGateway, eventually};
 
-use crate::callers::{Callers, Written, ask, get, statuses};
+use crate::limited::{Callers, Written, ask, get, statuses};
 use crate::setup::{SOON, Setup, client, refusal};
 
 /// 2026-11-20 (a Friday of week 47), 14:00:00 in UTC.

@@ -16,6 +16,7 @@ mod http2;
 mod http2_backends;
 mod https_backends;
 mod https_redirect;
+mod limited;
 mod limits;
 mod limits_of_callers;
 mod max_body;

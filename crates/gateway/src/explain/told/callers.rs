@@ -1,90 +1,116 @@
-//! What a caller had of its limits, told with its plan.
+//! Who a request is from, told with the places where callers were written.
 
-use gatepost_config::model;
+use std::sync::Arc;
 
-use super::{Rule, Step, Teller, Written, rate_text};
-use crate::explain::{Check, ExplainError};
-use crate::trace::{AccountOf, Found};
+use gatepost_config::model::{self, ProofKind};
+use gatepost_iam::{NearMiss, Unmet};
+
+use crate::caller::ProofKinds;
+use crate::explain::told::{Teller, Written, names, policy_says, statement_name};
+use crate::explain::{Check, ExplainError, Rule, Step};
+use crate::trace::Said;
 
 impl<'m> Teller<'m> {
-    fn caller(&self, number: u32) -> Result<&'m model::Caller, ExplainError> {
+    /// A proof, and whom it stands for.
+    pub(super) fn proof(&self, kind: ProofKind, caller: u32, how: &str) -> Result<Step, ExplainError> {
+        let caller = self.caller(caller)?;
+        let text = format!("{} of {}{how}", kind.name(), caller.name);
+        Ok(Step::pass(Check::Credentials, text).by(vec![rule_of(caller)]))
+    }
+
+    pub(super) fn proof_missing(&self, written: Written<'m>, kinds: ProofKinds) -> Result<Step, ExplainError> {
+        let text = format!("lacks {}", kinds.name());
+        let rule = match written.route.entry.rules().and_then(|rules| rules.callers.as_ref()) {
+            Some(rule) if rule.proof.is_empty() => {
+                let text = format!("none of {}", kinds.name().replace('+', ", "));
+                return Ok(Step::refuse(Check::Credentials, text).by(vec![Rule::new("callers", &rule.place)]));
+            }
+            Some(rule) => Rule::new("callers", &rule.place),
+            None => Rule::new("jwt", &written.route.places.entry),
+        };
+        Ok(Step::refuse(Check::Credentials, text).by(vec![rule]))
+    }
+
+    pub(super) fn proofs_disagree(&self, kind: ProofKind, caller: u32) -> Result<Step, ExplainError> {
+        let caller = self.caller(caller)?;
+        let text = format!("{} of {}, and what else it gives stands for another", kind.name(), caller.name);
+        Ok(Step::refuse(Check::Credentials, text).by(vec![rule_of(caller)]))
+    }
+
+    /// Whether the caller's `from` lists the client.
+    pub(super) fn caller_from(&self, caller: u32, listed: Option<bool>) -> Result<Step, ExplainError> {
+        let caller = self.caller(caller)?;
+        let Some(from) = &caller.from else {
+            return Err(ExplainError::contradiction("a caller without `from` was asked for its addresses"));
+        };
+        let Some(listed) = listed else { return Ok(self.unknown(Check::CallerFrom, from)) };
+        let (client, name) = (self.client, &caller.name);
+        let rules = self.listing(from, client, listed, "from")?;
+        Ok(if listed {
+            Step::pass(Check::CallerFrom, format!("of {name}, lists {client}: {}", names(&rules))).by(rules)
+        } else {
+            let text = format!("of {name}, no entry lists {client}: its proofs are good from nowhere else");
+            Step::refuse(Check::CallerFrom, text).by(vec![rule_of(caller)])
+        })
+    }
+
+    /// Whether the route lets in who it is from.
+    pub(super) fn caller_listed(
+        &self,
+        written: Written<'m>,
+        caller: u32,
+        proofs: ProofKinds,
+        listed: bool,
+    ) -> Result<Step, ExplainError> {
+        let (rule, caller) = (rule_of_callers(written)?, self.caller(caller)?);
+        let rules = vec![Rule::new("callers", &rule.place), rule_of(caller)];
+        Ok(match listed {
+            true => Step::pass(Check::Callers, format!("{}, by {proofs}", caller.name)),
+            false => Step::refuse(Check::Callers, format!("{}, by {proofs}, is not one that is let in", caller.name)),
+        }
+        .by(rules))
+    }
+
+    pub(super) fn caller_policy(&self, caller: u32, said: Said) -> Result<Step, ExplainError> {
+        let caller = self.caller(caller)?;
+        let document = caller.policy.as_deref();
+        let never = || ExplainError::contradiction("a caller without a policy was asked for it");
+        let Step { text, rules, .. } = policy_says(document.ok_or_else(never)?, said)?;
+        let passed = !matches!(said, Said::Denies(_) | Said::Nothing);
+        Ok(Step { check: Check::Policy, passed, text: format!("of {}: {text}", caller.name), rules })
+    }
+
+    /// Adds to the last policy that allowed nothing what came nearest to it.
+    pub(super) fn add_near_miss(
+        &self,
+        written: Written<'m>,
+        near: &NearMiss,
+        last: Option<&mut Step>,
+    ) -> Result<(), ExplainError> {
+        let NearMiss { statement, unmet } = near;
+        let last = last.ok_or_else(|| ExplainError::contradiction("something was missed that nobody asked for"))?;
+        let of_route = written.route.entry.rules().map(|rules| &rules.policies[..]).unwrap_or_default();
+        let of_callers = self.model.callers.iter().filter_map(|caller| caller.policy.as_ref());
+        let is_it = |document: &&Arc<model::PolicyDocument>| last.rules.iter().any(|rule| rule.place == document.place);
+        let asked = of_route.iter().chain(of_callers).find(is_it);
+        let document = asked.ok_or_else(|| ExplainError::contradiction("a policy was never written"))?;
+        let unmet: Vec<String> = unmet.iter().map(Unmet::to_string).collect();
+        let name = statement_name(document, *statement)?;
+        last.text += &format!("; nearest is {name}, but for {}", unmet.join(" and "));
+        Ok(())
+    }
+
+    pub(super) fn caller(&self, number: u32) -> Result<&'m model::Caller, ExplainError> {
         let caller = self.model.callers.get(number as usize);
         caller.map(|caller| &**caller).ok_or_else(|| ExplainError::contradiction("a caller was never written"))
     }
-
-    fn plan(&self, number: u32) -> Result<&'m model::Plan, ExplainError> {
-        let plan = self.caller(number)?.plan.as_deref();
-        plan.ok_or_else(|| ExplainError::contradiction("a caller without a plan was held to one"))
-    }
-
-    /// How many requests of a caller are under way.
-    pub(super) fn caller_parallel(&self, caller: u32, under_way: usize) -> Result<Step, ExplainError> {
-        let caller = self.caller(caller)?;
-        let cap = caller.parallel.map_or(usize::MAX, std::num::NonZeroUsize::get);
-        let step = Step::pass(Check::Parallel, format!("caller {}: {under_way} of {cap} under way", caller.name));
-        Ok(Step { passed: under_way < cap, ..step.by(vec![Rule::new("parallel", &caller.place)]) })
-    }
-
-    /// How many tokens a plan's bucket has.
-    pub(super) fn plan_bucket(
-        &self,
-        written: Written<'_>,
-        caller: u32,
-        of_route: bool,
-        left: u32,
-    ) -> Result<Step, ExplainError> {
-        let plan = self.plan(caller)?;
-        let missing = || ExplainError::contradiction("a bucket was never written");
-        let (throttle, place, whose) = if of_route {
-            let is_it =
-                |listed: &&model::PlanRoute| *listed.api == *written.api.name && *listed.route == *written.route.key;
-            let listed = plan.routes.iter().find(is_it).ok_or_else(missing)?;
-            (listed.throttle, &listed.place, "this route, ")
-        } else {
-            (plan.throttle.ok_or_else(missing)?, &plan.place, "")
-        };
-        let (rate, burst) = (rate_text(throttle.rate), throttle.burst);
-        let text = format!("plan {}, {whose}each caller {rate}: {left} of {burst} tokens left", plan.name);
-        let step = Step::pass(Check::Throttle, text).by(vec![Rule::new("throttle", place)]);
-        Ok(Step { passed: left > 0, ..step })
-    }
-
-    /// How much is left of a quota or a budget.
-    pub(super) fn account(&self, written: Written<'_>, of: AccountOf, found: Found) -> Result<Step, ExplainError> {
-        let missing = || ExplainError::contradiction("a quota or a budget was never written");
-        match of {
-            AccountOf::Quota(caller) => {
-                let plan = self.plan(caller)?;
-                let quota = plan.quota.as_ref().ok_or_else(missing)?;
-                let law = format!("plan {}, {} a {}", plan.name, quota.limit, quota.per.name());
-                let step = step(Check::Quota, &law, found, |left| left.to_string());
-                Ok(step.by(vec![Rule::new("quota", &plan.place)]))
-            }
-            AccountOf::Budget(caller) => {
-                let caller = self.caller(caller)?;
-                let budget = caller.budget.as_deref().ok_or_else(missing)?;
-                Ok(of_budget(&format!("caller {}", caller.name), budget, found))
-            }
-            AccountOf::RouteBudget => {
-                let budget = written.route.budget.as_ref().ok_or_else(missing)?;
-                Ok(of_budget("all its requests", budget, found))
-            }
-        }
-    }
 }
 
-fn of_budget(whose: &str, budget: &model::Budget, found: Found) -> Step {
-    let model::Budget { limit, per, currency, .. } = budget;
-    let law = format!("{whose}, {limit} {currency} a {}", per.name());
-    let step = step(Check::Budget, &law, found, |left| format!("{} {currency}", model::Money(left)));
-    step.by(vec![Rule::new("budget", &budget.place)])
+fn rule_of(caller: &model::Caller) -> Rule {
+    Rule::new(format!("caller.{}", caller.name), &caller.place)
 }
 
-fn step(check: Check, law: &str, found: Found, amount: impl Fn(u64) -> String) -> Step {
-    match found {
-        Found::Left(left) => Step::pass(check, format!("{law}: {} left", amount(left))),
-        Found::Unused => Step::pass(check, format!("{law}: not used since the gateway started")),
-        Found::Spent => Step::refuse(check, format!("{law}: too little is left")),
-        Found::Unavailable => Step::refuse(check, format!("{law}: nobody can say what is left")),
-    }
+fn rule_of_callers(written: Written<'_>) -> Result<&model::CallerRule, ExplainError> {
+    let rule = written.route.entry.rules().and_then(|rules| rules.callers.as_ref());
+    rule.ok_or_else(|| ExplainError::contradiction("a route without `callers` was asked for them"))
 }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::callers::key_of;
+use crate::limited::key_of;
 use crate::setup::ending;
 
 /// A route that answers with so many bytes.
