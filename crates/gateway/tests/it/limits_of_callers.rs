@@ -105,7 +105,7 @@ async fn debts_outlive_reloads_and_callers_that_come_back() {
     assert_eq!(statuses(&mut client, "acme", "/one", 1).await, [429]);
     // Nobody, and the caller again.
     Callers::of([Written::named("umbrella")]).apply(&mut gateway, TWO_ROUTES).await;
-    assert_eq!(statuses(&mut client, "acme", "/one", 1).await, [403]);
+    assert_eq!(statuses(&mut client, "acme", "/one", 1).await, [401]);
     wide.apply(&mut gateway, TWO_ROUTES).await;
     assert_eq!(statuses(&mut client, "acme", "/one", 1).await, [429]);
 }
@@ -281,7 +281,7 @@ async fn a_request_that_is_refused_for_something_else_costs_its_caller_nothing()
     let (gateway, _) = start(acme().quota(2, Period::Day).throttle(1, 2), &text).await;
     let mut client = client(&gateway).await;
     for _ in 0..5 {
-        assert_eq!(client.get("/one").await.status, 403);
+        assert_eq!(client.get("/one").await.status, 401);
         let head = get("acme", "/other").replace("GET", "POST").replace("\r\n\r\n", "\r\ncontent-length: 2000\r\n\r\n");
         client.send([head.as_bytes(), &[0; 2000]].concat()).await;
         assert_eq!(client.response().await.status, 413);

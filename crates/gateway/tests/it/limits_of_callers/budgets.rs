@@ -52,7 +52,7 @@ async fn answers_cost_what_was_sent_of_them_and_no_more() {
     let mut client = client(&gateway).await;
     assert_eq!(statuses(&mut client, "acme", "/", 7).await, [200; 7]);
     // Refusals cost nothing.
-    assert_eq!(client.get("/").await.status, 403);
+    assert_eq!(client.get("/").await.status, 401);
     gateway.stop(SOON).await;
     let window = gatepost_meter::Period::Day.at(books.now());
     assert_eq!(books.ledger.granted("caller/acme/budget", window), 7000);
