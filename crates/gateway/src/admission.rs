@@ -277,7 +277,7 @@ fn look_at_client(
     longest_wait.map_or(Ok(()), |exceeded| Err(Rejection::Throttled(exceeded)))
 }
 
-/// Which caller it is from, as far as its head tells.
+/// Which caller it is from, as far as its head tells: by its API key alone.
 fn identify(facts: &Facts<'_>, rule: &CallerRule, _: &mut impl Trace) -> Result<Entrant, Rejection> {
     use gatepost_config::model::KeyHash;
     let key = facts.headers.get("x-api-key").ok_or(Rejection::AddressNotListed)?;
@@ -287,7 +287,9 @@ fn identify(facts: &Facts<'_>, rule: &CallerRule, _: &mut impl Trace) -> Result<
     let caller = caller.ok_or(Rejection::AddressNotListed)?;
     match &rule.who {
         crate::snapshot::Who::Named(numbers) if !numbers.contains(&caller.number) => Err(Rejection::AddressNotListed),
-        _ => Ok(Entrant { caller: Some(Arc::clone(caller)), key: Some(key) }),
+        crate::snapshot::Who::Any | crate::snapshot::Who::Named(_) => {
+            Ok(Entrant { caller: Some(Arc::clone(caller)), key: Some(key) })
+        }
     }
 }
 

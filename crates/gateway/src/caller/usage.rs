@@ -206,10 +206,11 @@ impl Tally {
 }
 
 fn added_up(deltas: Vec<UsageDelta>) -> Vec<UsageDelta> {
-    let mut sums: HashMap<(Arc<str>, Arc<str>, Arc<str>, Window), UsageDelta> = HashMap::new();
+    let mut sums = HashMap::new();
     for delta in deltas {
         let UsageDelta { caller, api, route, day, admitted, refused, bytes_out } = &delta;
         let name = (Arc::clone(caller), Arc::clone(api), Arc::clone(route), *day);
+        let sums: &mut HashMap<_, UsageDelta> = &mut sums;
         if let Some(sum) = sums.get_mut(&name) {
             sum.admitted += admitted;
             sum.refused += refused;

@@ -239,6 +239,10 @@ async fn a_caller_who_is_gone_gives_back_what_it_did_not_use() {
     let window = gatepost_meter::Period::Day.at(books.now());
     let nobody = Callers::of([Written::named("umbrella")]);
     eventually_applied(&mut gateway, &nobody, || books.ledger.granted("caller/acme/requests", window) == 100).await;
+    // What it used is not forgotten.
+    Callers::from(acme().quota(10_000, Period::Day)).apply(&mut gateway, TWO_ROUTES).await;
+    let again = ask(&mut client, "acme", "/one").await;
+    assert_eq!(again.header("ratelimit"), Some("\"quota\";r=9899;t=36000"));
 }
 
 /// Reloads until it is so: what is let go of is looked at then.
