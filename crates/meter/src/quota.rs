@@ -362,7 +362,7 @@ impl Quota {
             Ok(granted) => {
                 desk.received = desk.received.saturating_add(granted.units);
                 // After a reload, a change of the window or the end it is no longer what is needed.
-                if desk.law == law && self.current().window() == Some(window) && !desk.closed {
+                if desk.law == law && self.current().window() == Some(window) {
                     self.add(&mut desk, granted, window);
                 } else {
                     self.hand_back(&mut desk, granted.units, window);

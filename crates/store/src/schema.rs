@@ -58,9 +58,22 @@ pub(crate) fn file_in(directory: &Path) -> PathBuf {
     directory.join(FILE)
 }
 
-/// Opens the file for writing; makes it, or brings it to the newest schema.
+/// Makes an empty file that only its owner may read, unless there is one. That one is not touched: to close it again would
+/// end the locks of other connections of this process (`fcntl` on POSIX systems).
+pub(crate) fn create(path: &Path) -> Result<(), StoreError> {
+    let failed = |source| StoreError::Create { path: path.to_owned(), source };
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all()).map_err(failed),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Opens the file for writing, and brings it to the newest schema.
 pub(crate) fn open(path: &Path) -> Result<Connection, StoreError> {
-    create(path).map_err(|source| StoreError::Create { path: path.to_owned(), source })?;
+    if !path.exists() {
+        return Err(StoreError::Missing { path: path.to_owned() });
+    }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let failed = |source| StoreError::from_sqlite(path, "open", source);
     let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
@@ -86,17 +99,6 @@ pub(crate) fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
         0 => Err(StoreError::Missing { path: path.to_owned() }),
         _ => Ok(connection),
     }
-}
-
-/// Makes an empty file that only its owner may read. One that exists is not touched: to close it again would end the
-/// locks of other connections of this process (`fcntl` on POSIX systems).
-fn create(path: &Path) -> io::Result<()> {
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-        Err(error) => return Err(error),
-    }
-    path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
 }
 
 /// The version of its schema, 0 for an empty file, if it is one of ours.

@@ -35,6 +35,7 @@ const MOST_TRIES: usize = 16;
 
 impl Writer {
     pub(crate) fn new(path: PathBuf, queue: Arc<Queue>) -> Result<Self, StoreError> {
+        schema::create(&path)?;
         let mut writer = Self { path, queue, connection: None, id: 0, unwritten: Vec::new() };
         writer.connection = Some(writer.connect()?);
         Ok(writer)
@@ -106,7 +107,8 @@ impl Writer {
         }
     }
 
-    /// The connection, opened anew after a failure; then it is known which of the failed tries were written after all.
+    /// The connection, opened anew after a failure; then it is known which of the failed tries were written after all. A
+    /// file that was taken away meanwhile is not made anew: it would know of no grants.
     fn connect(&mut self) -> Result<Connection, StoreError> {
         if let Some(connection) = self.connection.take() {
             return Ok(connection);

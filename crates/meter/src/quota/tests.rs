@@ -307,6 +307,35 @@ fn a_grant_that_was_asked_for_under_another_law_is_given_back() {
 }
 
 #[test]
+fn a_grant_that_was_asked_for_before_the_law_changed_and_changed_back_is_given_back() {
+    let ledger = MemoryLedger::new();
+    let quota = quota(requests(10), &ledger);
+    ledger.set_mood(Mood::Slow);
+    assert_eq!(quota.take(1, NOON), Err(Lacking::Waiting));
+    quota.change_law(law(10, Period::Month, Unit::Requests));
+    quota.change_law(requests(10));
+    ledger.set_mood(Mood::Ready);
+    assert_eq!(granted(&ledger, NOON), 0);
+    assert_eq!(drain(&quota, NOON), (10, spent(requests(10), NOON)));
+}
+
+#[test]
+fn what_comes_back_while_more_was_asked_for_goes_on_to_the_ledger() {
+    let ledger = MemoryLedger::new();
+    let law = requests(100_000);
+    let quota = quota(law, &ledger);
+    for _ in 0..2_000 {
+        quota.take(1, NOON).expect("units");
+    }
+    ledger.set_mood(Mood::Slow);
+    let (taken, _) = drain(&quota, NOON);
+    quota.give_back(taken, Period::Day.at(NOON));
+    ledger.set_mood(Mood::Ready);
+    assert!(granted(&ledger, NOON) - 2_000 <= law.largest_grant());
+    assert_eq!(drain(&quota, NOON), (98_000, spent(law, NOON)));
+}
+
+#[test]
 fn a_grant_that_comes_after_the_end_is_given_back() {
     let ledger = MemoryLedger::new();
     let quota = quota(requests(1_000), &ledger);

@@ -18,12 +18,12 @@ pub(crate) fn account() -> Arc<str> {
 }
 
 pub(crate) fn requests(limit: u64) -> QuotaLaw {
-    QuotaLaw { limit: NonZeroU64::new(limit).unwrap(), period: Period::Day, unit: Unit::Requests }
+    QuotaLaw { limit: NonZeroU64::new(limit).expect("a limit"), period: Period::Day, unit: Unit::Requests }
 }
 
 pub(crate) fn ask(ledger: &dyn Ledger, account: &str, want: u64, limit: u64) -> Receiver<Answer> {
     let (reply, answer) = channel();
-    let number = |number| NonZeroU64::new(number).unwrap();
+    let number = |number| NonZeroU64::new(number).expect("not none");
     let hear = move |granted| {
         let _ = reply.send(granted);
     };

@@ -1,7 +1,7 @@
 //! What a kill at any moment leaves behind.
 
 use std::env;
-use std::io::{BufRead, BufReader, Write, stdout};
+use std::io::{BufRead, BufReader, Read, Write, stdin, stdout};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -18,24 +18,28 @@ const DIRECTORY: &str = "GATEPOST_TEST_STORE";
 const LIMIT: u64 = 20_000;
 const KILLS: u64 = 40;
 
-/// What the child process does: it takes units until they are spent, and says so of each.
+/// What the child process does: for each byte that it is sent it takes a unit, and says so, until they are spent.
 #[test]
 fn child_that_takes_units() {
     let Ok(directory) = env::var(DIRECTORY) else { return };
     let store = Arc::new(Store::open(Path::new(&directory)).unwrap());
     let quota = Quota::new(account(), requests(LIMIT), store as Arc<dyn Ledger>);
-    while take_all(&quota, 1) == 1 {
+    for _ in stdin().lock().bytes() {
+        if take_all(&quota, 1) == 0 {
+            return;
+        }
         stdout().write_all(b"taken\n").unwrap();
     }
 }
 
 fn start(directory: &TempDir) -> Child {
-    Command::new(env::current_exe().unwrap())
+    Command::new(env::current_exe().expect("this program"))
         .args(["--exact", "crashes::child_that_takes_units", "--nocapture"])
         .env(DIRECTORY, directory.path())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .unwrap()
+        .expect("a process")
 }
 
 #[test]
@@ -44,18 +48,18 @@ fn killed_at_any_moment_and_started_again_nobody_gets_more_than_the_limit() {
     let mut taken = 0;
     for kill in 0..=KILLS {
         let mut child = start(&directory);
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         // The last one may take all that is left.
-        let enough = if kill == KILLS { u64::MAX } else { kill * 37 % 301 };
+        let (enough, sent) = if kill == KILLS { (u64::MAX, LIMIT + 1) } else { (1 + kill * 37 % 301, 500) };
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(&vec![b'.'; usize::try_from(sent).unwrap()]).unwrap();
         let mut said = 0;
-        for line in lines.map_while(Result::ok).filter(|line| line.ends_with("taken")) {
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        for _ in lines.map_while(Result::ok).filter(|line| line.ends_with("taken")) {
             said += 1;
             if said == enough {
+                // It is somewhere between two units, or in the middle of a grant.
                 child.kill().unwrap();
             }
-        }
-        if enough == 0 {
-            child.kill().unwrap();
         }
         child.wait().unwrap();
         taken += said;

@@ -21,7 +21,7 @@ fn on_a_small_disk(test: &str, body: impl FnOnce(&Path)) {
     if env::var_os(INSIDE).is_none() {
         let status = Command::new("unshare")
             .args(["--mount", "--propagation", "private"])
-            .arg(env::current_exe().unwrap())
+            .arg(env::current_exe().expect("this program"))
             .args(["--ignored", "--exact", &format!("disks::{test}"), "--nocapture"])
             .env(INSIDE, "1")
             .status()
@@ -29,11 +29,11 @@ fn on_a_small_disk(test: &str, body: impl FnOnce(&Path)) {
         assert!(status.success(), "{test}, in a namespace: {status}");
         return;
     }
-    let directory = TempDir::new().unwrap();
+    let directory = TempDir::new().expect("a directory");
     mount(&["-t", "tmpfs", "-o", "size=512k", "gatepost-test"], directory.path());
     body(directory.path());
     // The namespace takes the mount with it.
-    assert!(Command::new("umount").arg("--lazy").arg(directory.path()).status().unwrap().success());
+    assert!(Command::new("umount").arg("--lazy").arg(directory.path()).status().expect("umount").success());
 }
 
 fn mount(arguments: &[&str], place: &Path) {
@@ -42,7 +42,7 @@ fn mount(arguments: &[&str], place: &Path) {
 
 /// Writes a file until no space is left.
 fn fill(path: &Path) {
-    let mut file = fs::File::create(path).unwrap();
+    let mut file = fs::File::create(path).expect("a file");
     while file.write_all(&[0; 4_096]).is_ok() {}
 }
 
@@ -51,7 +51,7 @@ fn delta(route: usize) -> UsageDelta {
         caller: "acme".into(),
         api: "shop".into(),
         route: format!("GET /{route}/{}", "long".repeat(50)).into(),
-        day: "2026-11-20".parse().unwrap(),
+        day: "2026-11-20".parse().expect("a day"),
         admitted: 1,
         refused: 0,
         bytes_out: 0,

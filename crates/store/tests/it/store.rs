@@ -238,6 +238,26 @@ fn what_could_not_be_written_is_kept_and_written_once_when_it_can_be() {
 }
 
 #[test]
+fn a_file_that_was_taken_away_is_missed_and_not_made_anew() {
+    let directory = TempDir::new().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    assert!(grant(&store, 1, 100).is_ok());
+    // After a failure it opens the file again.
+    let other = by_hand(&directory);
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    assert_eq!(grant(&store, 1, 100), Err(Unavailable));
+    drop(other);
+    let (file, away) = (directory.path().join("gatepost.db"), directory.path().join("away.db"));
+    fs::rename(&file, &away).unwrap();
+    until("it is missed", || {
+        assert_eq!(grant(&store, 1, 100), Err(Unavailable));
+        matches!(store.trouble().as_deref(), Some(StoreError::Missing { .. }))
+    });
+    fs::rename(&away, &file).unwrap();
+    until("it is back", || grant(&store, 1, 100) == Ok(Granted { units: 1, total: 2 }));
+}
+
+#[test]
 fn a_pruned_window_starts_anew() {
     let directory = TempDir::new().unwrap();
     let store = Store::open(directory.path()).unwrap();
