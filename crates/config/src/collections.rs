@@ -52,7 +52,9 @@ impl<T: Decode> Decode for List<T> {
             decoder.report(error.with_help("leave the key out, or name at least one"));
             return None;
         }
-        let items: Vec<Located<T>> = array.iter().filter_map(|value| decoder.located(decoder.item(value))).collect();
+        // Most lists are short and whole, and there may be a million of them.
+        let mut items: Vec<Located<T>> = Vec::with_capacity(array.len());
+        items.extend(array.iter().filter_map(|value| decoder.located(decoder.item(value))));
         let broken = items.len() < array.len();
         Some(Self { items, broken })
     }

@@ -87,19 +87,21 @@ impl<T> Field<T> {
     }
 }
 
-/// Decodes one file.
+/// Decodes one file, or a piece of it.
 pub(crate) struct Decoder<'a> {
     file: FileId,
+    /// Where the piece begins.
+    start: usize,
     reading: &'a mut Reading,
 }
 
 impl<'a> Decoder<'a> {
-    pub(crate) fn new(file: FileId, reading: &'a mut Reading) -> Self {
-        Self { file, reading }
+    pub(crate) fn new(file: FileId, start: usize, reading: &'a mut Reading) -> Self {
+        Self { file, start, reading }
     }
 
     pub(crate) fn span(&self, range: Range<usize>) -> Span {
-        Span::new(self.file, range)
+        Span::new(self.file, self.start + range.start..self.start + range.end)
     }
 
     pub(crate) fn error(&self, span: Span, message: impl Into<String>) -> Diagnostic {

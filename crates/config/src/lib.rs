@@ -31,6 +31,7 @@ mod include;
 mod load;
 mod number;
 mod pem;
+mod pieces;
 mod reading;
 mod render;
 mod resolve;

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use toml::de::DeValue;
+use toml::de::{DeTable, DeValue};
 
 use crate::decode::{Decode, Decoder, Field, Item, Located};
 use crate::diagnostic::{Diagnostic, Place, Report};
@@ -12,6 +13,7 @@ use crate::file::File;
 use crate::files::Files;
 use crate::include;
 use crate::model::Model;
+use crate::pieces::{self, Pieces};
 use crate::reading::Reading;
 use crate::resolve::resolve;
 use crate::source::{FileId, Sources, Span};
@@ -39,7 +41,7 @@ pub fn load(path: &Path) -> Result<Loaded, Report> {
         Ok(text) => {
             let directory = path.parent().unwrap_or(Path::new(""));
             loader.remember(path, None);
-            loader.read_file(&path.to_string_lossy(), &text, directory);
+            loader.read_file(&path.to_string_lossy(), text, directory);
         }
         Err(error) => {
             let message = format!("cannot read {}: {}", path.display(), reason(&error));
@@ -75,28 +77,53 @@ struct Loader {
 }
 
 impl Loader {
-    fn read_file(&mut self, name: &str, text: &str, directory: &Path) {
+    fn read_file(&mut self, name: &str, text: impl Into<Arc<str>>, directory: &Path) {
         let Some(file) = self.reading.add(name, text, directory) else {
             let message = format!("cannot read {name}: it is longer than 4 GiB");
             self.reading.report(Diagnostic::without_place(message));
             return;
         };
-        let Some(decoded) = self.decode(file) else { return };
-        let globs = match &decoded.include {
-            Field::Absent => Vec::new(),
-            Field::Broken => {
-                self.is_incomplete = true;
-                Vec::new()
+        let decoded = self.decode_in_pieces(file).unwrap_or_else(|| self.decode(file).into_iter().collect());
+        let mut globs = Vec::new();
+        for part in &decoded {
+            match &part.include {
+                Field::Absent => {}
+                Field::Broken => self.is_incomplete = true,
+                Field::Given(given) => {
+                    self.is_incomplete |= given.value.broken;
+                    globs.extend(given.value.items.iter().cloned());
+                }
             }
-            Field::Given(given) => {
-                self.is_incomplete |= given.value.broken;
-                given.value.items.clone()
-            }
-        };
-        self.files.push(decoded);
+        }
+        self.files.extend(decoded);
         for glob in globs {
             self.include(&glob, directory);
         }
+    }
+
+    /// Decodes a long file in pieces, unless its TOML is broken: then it must be seen whole.
+    fn decode_in_pieces(&mut self, file: FileId) -> Option<Vec<File>> {
+        let source = Arc::clone(self.reading.source(file));
+        let Pieces { rest, callers } = pieces::cut(source.text())?;
+        let found_before = self.reading.count();
+        let mut decoded = vec![self.decode_table(file, 0, syntax::parse_plain(&rest)?)?];
+        drop(rest);
+        for piece in callers {
+            let part = source.text().get(piece.clone()).and_then(syntax::parse_plain);
+            let Some(part) = part.and_then(|table| self.decode_table(file, piece.start, table)) else {
+                self.reading.forget_since(found_before, |_| true);
+                return None;
+            };
+            decoded.push(part);
+        }
+        Some(decoded)
+    }
+
+    /// Decodes a table whose text begins at `start` of its file.
+    fn decode_table(&mut self, file: FileId, start: usize, table: DeTable<'_>) -> Option<File> {
+        let root = DeValue::Table(table);
+        let span = Span::new(file, start..start);
+        File::decode(Item { value: &root, span, name: span }, &mut Decoder::new(file, start, &mut self.reading))
     }
 
     /// Decodes a file that was read. Where its TOML is broken, only that is reported: what follows from
@@ -111,11 +138,8 @@ impl Loader {
         if !faults.is_in_place() {
             return None;
         }
-        let root = DeValue::Table(table);
-        let span = Span::new(file, 0..0);
-        let item = Item { value: &root, span, name: span };
         let found_before = self.reading.count();
-        let decoded = File::decode(item, &mut Decoder::new(file, &mut self.reading));
+        let decoded = self.decode_table(file, 0, table);
         self.reading.forget_since(found_before, |span| faults.is_broken_within(&source, &span));
         decoded
     }
@@ -167,7 +191,7 @@ impl Loader {
             return;
         }
         let directory = path.parent().unwrap_or(Path::new(""));
-        self.read_file(&path.to_string_lossy(), &text, directory);
+        self.read_file(&path.to_string_lossy(), text, directory);
     }
 
     /// Remembers where a file was included. Returns where it had been before, if it had: a place, or

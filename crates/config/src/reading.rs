@@ -16,13 +16,18 @@ pub(crate) struct Reading {
     /// For each of `sources`, the directory that paths in it are relative to.
     directories: Vec<PathBuf>,
     diagnostics: Vec<Diagnostic>,
+    /// How many more problems there are than anybody reads.
+    untold: usize,
     /// Everything that was opened, or that it was tried to open.
     files: Files,
 }
 
+/// What makes one of a million tables wrong may make all of them wrong.
+const MOST_PROBLEMS: usize = 1_000;
+
 impl Reading {
     /// Takes in a text that was read; paths in it are relative to `directory`.
-    pub(crate) fn add(&mut self, name: &str, text: &str, directory: &Path) -> Option<FileId> {
+    pub(crate) fn add(&mut self, name: &str, text: impl Into<Arc<str>>, directory: &Path) -> Option<FileId> {
         let file = self.sources.add(name, text)?;
         self.directories.push(directory.to_owned());
         Some(file)
@@ -80,8 +85,13 @@ impl Reading {
         Diagnostic::error(&self.place(span), message)
     }
 
+    /// Takes in a problem. Of very many, most are only counted.
     pub(crate) fn report(&mut self, diagnostic: Diagnostic) {
-        self.diagnostics.push(diagnostic);
+        if self.diagnostics.len() < MOST_PROBLEMS {
+            self.diagnostics.push(diagnostic);
+        } else {
+            self.untold += 1;
+        }
     }
 
     /// How many problems have been reported.
@@ -102,10 +112,14 @@ impl Reading {
     }
 
     /// What was read, when nothing was wrong with it.
-    pub(crate) fn finish(self) -> Result<(Sources, Files), Report> {
+    pub(crate) fn finish(mut self) -> Result<(Sources, Files), Report> {
         if self.diagnostics.is_empty() {
             Ok((self.sources, self.files))
         } else {
+            if self.untold > 0 {
+                let message = format!("there are {} more problems than are shown here", self.untold);
+                self.diagnostics.push(Diagnostic::without_place(message));
+            }
             Err(Report::with_files(self.sources, self.diagnostics, self.files))
         }
     }

@@ -17,7 +17,8 @@ impl Sources {
     /// Takes a text in. A name is taken in once; the loader sees to that.
     ///
     /// Returns nothing when the text is too long to point into.
-    pub(crate) fn add(&mut self, name: &str, text: &str) -> Option<FileId> {
+    pub(crate) fn add(&mut self, name: &str, text: impl Into<Arc<str>>) -> Option<FileId> {
+        let text = text.into();
         u32::try_from(text.len()).ok()?;
         let file = FileId(u32::try_from(self.files.len()).ok()?);
         let source = Arc::new(Source::new(name, text));
@@ -64,16 +65,18 @@ pub(crate) struct Source {
     name: Arc<str>,
     text: Arc<str>,
     /// Where each line begins.
-    lines: Vec<usize>,
+    lines: Vec<u32>,
     /// What is not to be shown.
     hidden: Vec<Range<usize>>,
 }
 
 impl Source {
-    fn new(name: &str, text: &str) -> Self {
+    /// Of a text that [`Sources::add`] has measured.
+    fn new(name: &str, text: Arc<str>) -> Self {
         let line_ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
-        let lines = std::iter::once(0).chain(line_ends.map(|(at, _)| at + 1)).collect();
-        Self { name: name.into(), text: text.into(), lines, hidden: Vec::new() }
+        let starts = line_ends.filter_map(|(at, _)| u32::try_from(at + 1).ok());
+        let lines = std::iter::once(0).chain(starts).collect();
+        Self { name: name.into(), text, lines, hidden: Vec::new() }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -86,23 +89,27 @@ impl Source {
 
     pub(crate) fn place(&self, span: Range<usize>) -> Place {
         let line = self.line_of(span.start);
-        let before = &self.text[self.lines[line]..span.start];
+        let before = &self.text[self.start_of(line)..span.start];
         Place::new(self.name.clone(), line + 1, before.chars().count() + 1, span)
     }
 
     /// The line (from 0) that holds the byte at `offset`.
     pub(crate) fn line_of(&self, offset: usize) -> usize {
-        self.lines.partition_point(|start| *start <= offset).saturating_sub(1)
+        self.lines.partition_point(|start| *start as usize <= offset).saturating_sub(1)
+    }
+
+    fn start_of(&self, line: usize) -> usize {
+        self.lines[line] as usize
     }
 
     /// Where a line (from 0) ends, its line break left out.
     pub(crate) fn end_of(&self, line: usize) -> usize {
-        self.lines.get(line + 1).map_or(self.text.len(), |next| next - 1)
+        self.lines.get(line + 1).map_or(self.text.len(), |next| *next as usize - 1)
     }
 
     /// The lines `first..=last` (from 0) as they may be shown, and where they begin in the text.
     pub(crate) fn excerpt(&self, first: usize, last: usize) -> (usize, String) {
-        let shown = self.lines[first]..self.end_of(last);
+        let shown = self.start_of(first)..self.end_of(last);
         let mut excerpt = self.text[shown.clone()].to_owned();
         for hidden in &self.hidden {
             let start = hidden.start.clamp(shown.start, shown.end) - shown.start;

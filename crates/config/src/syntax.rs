@@ -35,7 +35,9 @@ impl Faults<'_> {
     pub(crate) fn is_broken_within(&self, source: &Source, range: &Range<usize>) -> bool {
         let first = source.line_of(range.start);
         let last = source.line_of(range.end);
-        self.broken.iter().any(|line| (first..=last).contains(&source.line_of(line.start)))
+        // They are in order.
+        let next = self.broken.partition_point(|line| source.line_of(line.start) < first);
+        self.broken.get(next).is_some_and(|line| source.line_of(line.start) <= last)
     }
 }
 
@@ -53,7 +55,8 @@ pub(crate) fn parse(source: &Source) -> (DeTable<'_>, Faults<'_>) {
         if error.message() == DUPLICATE {
             // The tables have been mixed, so what takes two keys to judge cannot be judged.
             faults.doubt |= line.is_header();
-            faults.problems.push(duplicate(source, &table, range));
+            let is_looked_for = faults.problems.len() < MOST_LOOKED_FOR;
+            faults.problems.push(duplicate(source, &table, range, is_looked_for));
             continue;
         }
         // One mistake makes the parser stumble more than once; the first says what it was.
@@ -65,6 +68,12 @@ pub(crate) fn parse(source: &Source) -> (DeTable<'_>, Faults<'_>) {
         faults.broken.push(line);
     }
     (table, faults)
+}
+
+/// Reads `text` as TOML, if it is nothing else.
+pub(crate) fn parse_plain(text: &str) -> Option<DeTable<'_>> {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    errors.is_empty().then(|| table.into_inner())
 }
 
 /// What the parser says about a key that is written twice.
@@ -115,12 +124,18 @@ fn underlinable(text: &str, range: Range<usize>) -> Range<usize> {
     start..line_end
 }
 
-fn duplicate(source: &Source, table: &DeTable<'_>, key: Range<usize>) -> Diagnostic {
+/// To find where something was first written takes a look at the whole text.
+const MOST_LOOKED_FOR: usize = 100;
+
+fn duplicate(source: &Source, table: &DeTable<'_>, key: Range<usize>, is_looked_for: bool) -> Diagnostic {
     let place = source.place(key.clone());
     let written = &source.text()[key.clone()];
     let line = Line::at(source.text(), key.start);
     let (message, earlier) = if line.is_header() {
-        (format!("{} is there twice", quoted(line.text)), line.earlier_copy(source.text()))
+        let earlier = is_looked_for.then(|| line.earlier_copy(source.text())).flatten();
+        (format!("{} is there twice", quoted(line.text)), earlier)
+    } else if !is_looked_for {
+        (format!("{} is there twice", quoted(&unquoted(written))), None)
     } else {
         let region = source.text()[..key.start].rfind("\n[").unwrap_or(0)..key.start;
         let earlier = only_key_within(table, &unquoted(written), &region);

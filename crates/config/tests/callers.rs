@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::path::Path;
 
 use gatepost_config::{Report, load, load_text};
 
@@ -88,4 +89,62 @@ fn policies_may_speak_of_callers_where_some_are_known() {
     let compat = "compat = \"aws-rest\"";
     assert!(doubts(compat, "callers = \"any\"").contains("restricts nobody"), "an identity policy may allow alone");
     assert!(doubts(compat, "callers = [\"hooli\"]").contains("aws:username"), "a key is no identity there");
+}
+
+/// So many callers with a key each, from `c00000` on: of each the name is three lines below that of the one before.
+fn many(count: usize) -> String {
+    (0..count).map(|number| caller(&format!("c{number:05}"), number)).collect()
+}
+
+#[test]
+fn a_long_file_means_what_a_short_one_means() {
+    let last = "[route.\"GET /two\"]\ncallers = [\"c00000\", \"c19999\"]\nrespond = {}\n\
+                [caller.last]\nplan = \"p\"\n\
+                [caller.last.jwt]\nissuer = \"https://a.example\"\naudience = [\"a\"]\nsubject = \"s\"\n\
+                [plan.p]\nquota = { limit = 5, per = \"day\" }\n";
+    let text = format!("{FOR_EVERYONE}{}{last}", many(20_000));
+    let loaded = load_text("gatepost.toml", &text, Path::new("")).unwrap();
+    let callers = &loaded.model.callers;
+    assert_eq!(callers.len(), 20_001);
+    assert!(callers.is_sorted_by(|one, other| one.name < other.name));
+    assert_eq!(callers[12_345].place.describe(), format!("gatepost.toml:{}:9", 5 + 12_345 * 3));
+    assert_eq!(&text[callers[12_345].place.span()], "c12345");
+    assert_eq!(callers[20_000].plan.as_ref().unwrap().place.line(), 5 + 60_000 + 9);
+    assert!(callers[20_000].token.is_some());
+    assert_eq!(loaded.model.apis[0].routes.len(), 2);
+}
+
+#[test]
+fn mistakes_in_a_long_file_are_where_they_were_made() {
+    let wrong = |name: &str, written: &str| {
+        let key = caller(name, 90_000);
+        let text = format!("{FOR_EVERYONE}{}{}\n{written}\n{}", many(15_000), key.trim_end(), caller("z", 90_001));
+        let report = load_text("gatepost.toml", &text, Path::new("")).unwrap_err();
+        let mut told = report
+            .diagnostics()
+            .iter()
+            .map(|problem| format!("{}: {}", problem.place().unwrap().describe(), problem.message()));
+        let first = told.next().unwrap();
+        assert_eq!(told.next(), None);
+        first.strip_prefix("gatepost.toml:").unwrap().to_owned()
+    };
+    assert_eq!(wrong("a", "plan = 5"), "45007:8: expected a name such as \"office\", found the number `5`");
+    assert_eq!(wrong("c00000", ""), "45005:9: the caller `c00000` is defined twice");
+    let twice = format!("[caller.b]\nkeys = [\"sha256:{:064x}\"]", 7);
+    assert_eq!(wrong("a", &twice), "45008:9: this API key is there already");
+    assert_eq!(wrong("a", "plan = \"a"), "45007:10: the closing quote of this text is missing");
+    let unknown = "[server]\nworkrs = 1";
+    assert_eq!(wrong("a", unknown), "45008:1: unknown key `workrs` in `[server]`");
+}
+
+#[test]
+fn of_a_great_many_problems_a_thousand_are_told() {
+    let text = format!("{FOR_EVERYONE}{}", many(15_000).replace("]\nkeys", "]\nkey"));
+    let report = load_text("gatepost.toml", &text, Path::new("")).unwrap_err();
+    assert_eq!(report.diagnostics().len(), 1_001);
+    assert_eq!(messages(&report)[0], "there are 14000 more problems than are shown here");
+    // The same text twice: every header is a mistake, and every key.
+    let text = format!("{0}{0}", many(15_000));
+    let report = load_text("gatepost.toml", &text, Path::new("")).unwrap_err();
+    assert_eq!(report.diagnostics().len(), 1_001);
 }

@@ -56,14 +56,14 @@ table! {
 
         /// Where its proofs are good from: addresses, CIDRs, names of address sets, and built-in sets.
         /// Default: anywhere.
-        from: List<AddressReference>,
+        from: Boxed<List<AddressReference>>,
 
         /// The SHA-256 of each of its API keys, `"sha256:…"`, as `gatepost key new NAME` prints it. Several
         /// are for while one is rotated.
         keys: List<KeyHash>,
 
         /// Its access keys for AWS Signature Version 4. Several are for while one is rotated.
-        sigv4: List<Discreet<AccessKeyTable>>,
+        sigv4: Boxed<List<Discreet<AccessKeyTable>>>,
 
         /// The tokens that stand for it.
         jwt: Boxed<Discreet<TokenSubjectTable>>,

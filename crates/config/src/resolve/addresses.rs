@@ -126,7 +126,7 @@ fn read(path: &Path, span: Span, reading: &mut Reading) -> Option<Vec<IpNet>> {
         }
     };
     let directory = path.parent().unwrap_or(Path::new(""));
-    let Some(file) = reading.add(&name, &text, directory) else {
+    let Some(file) = reading.add(&name, &*text, directory) else {
         reading.report(reading.error(span, format!("{} is longer than 4 GiB", quoted(&name))));
         return None;
     };

@@ -22,6 +22,9 @@ pub(super) struct Credentials {
     tokens: HashMap<Token, Span>,
 }
 
+/// `sigv4` of a caller.
+type AccessKeys = Boxed<List<Discreet<AccessKeyTable>>>;
+
 /// What a token says: its issuer, its subject, and one audience.
 type Token = (Arc<str>, Box<str>, Box<str>);
 
@@ -33,8 +36,8 @@ impl Credentials {
         }
     }
 
-    pub(super) fn check_access_keys(&mut self, keys: &Field<List<Discreet<AccessKeyTable>>>, reading: &mut Reading) {
-        for key in keys.value().into_iter().flat_map(List::values) {
+    pub(super) fn check_access_keys(&mut self, keys: &Field<AccessKeys>, reading: &mut Reading) {
+        for key in keys.value().into_iter().flat_map(|list| list.values()) {
             let Some(id) = key.0.access_key.given() else { continue };
             let help = "an access key stands for one caller, and is written once";
             take(&mut self.access_keys, id.value.0.clone(), id.span, "this access key is there already", help, reading);

@@ -135,7 +135,7 @@ fn read(path: &Path, named: Span, reading: &mut Reading) -> Option<FileId> {
         }
     };
     let directory = path.parent().unwrap_or(Path::new(""));
-    let file = reading.add(&name, &text, directory);
+    let file = reading.add(&name, &*text, directory);
     if file.is_none() {
         reading.report(reading.error(named, format!("{} is longer than 4 GiB", quoted(&name))));
     }
