@@ -191,6 +191,3 @@ pub(crate) fn law(throttle: &model::Throttle) -> Law {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-#[cfg(test)]
-mod tests;
