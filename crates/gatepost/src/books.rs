@@ -34,6 +34,10 @@ impl Books {
 impl Drop for Books {
     /// Others may hold the store for longer than there is something to write.
     fn drop(&mut self) {
+        // What was asked for and came too late for its quota comes back meanwhile.
+        if let Err(error) = self.store.flush() {
+            tracing::error!("what callers used at last is lost: {error}");
+        }
         self.store.close();
     }
 }

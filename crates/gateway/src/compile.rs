@@ -1,5 +1,7 @@
 //! From a resolved model to a snapshot, and what lives on from one snapshot to the next.
 
+mod callers;
+
 use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, RandomState};
 use std::sync::Arc;
@@ -15,9 +17,7 @@ use gatepost_prefix::PrefixSet;
 use gatepost_ranges::{Feeds, LiveSet};
 use http::{HeaderMap, HeaderValue};
 
-use crate::caller::{
-    Access, Account, Books, Budget, Caller, CallerMeters, CallerRoute, Callers, ProofKinds, law_of_budget,
-};
+use crate::caller::{Access, Account, Books, Caller, CallerMeters, CallerRoute, Callers, ProofKinds};
 use crate::gateway::ApplyError;
 use crate::log_line::route_fields;
 use crate::router::Router;
@@ -113,6 +113,10 @@ struct Compiler<'a> {
     used_targets: HashSet<TargetName>,
     used_caller_routes: HashSet<(Arc<str>, Arc<str>)>,
     used_budgets: HashSet<(Arc<str>, Arc<str>)>,
+    /// Callers whose limits are others than before, by number.
+    changed_callers: Vec<u32>,
+    /// Whether limits are others than before that routes set to callers.
+    has_changed_routes: bool,
 }
 
 /// What a throttle counts with.
@@ -185,6 +189,8 @@ impl Snapshot {
             used_targets: HashSet::new(),
             used_caller_routes: HashSet::new(),
             used_budgets: HashSet::new(),
+            changed_callers: Vec::new(),
+            has_changed_routes: false,
         };
         compiler.lasting.checks.clear();
         compiler.callers = Arc::new(compiler.callers(&model.callers));
@@ -250,27 +256,6 @@ impl Lasting {
         let made = ClientTls::new(upstream.ca.as_deref(), alpn)?;
         self.clients.insert(name, made.clone());
         Ok(made)
-    }
-
-    /// Lets go of callers whom the model no longer names once they owe nothing, and gives back what they were granted
-    /// once no request can be theirs any more.
-    pub(crate) fn tidy_callers(&mut self, now: Nanos) {
-        let Self { callers, gone_callers, .. } = self;
-        gone_callers.retain(|name| {
-            let Some(meters) = callers.get(name) else { return false };
-            // Whoever holds a snapshot that knows the caller holds this too.
-            let is_over = Arc::strong_count(meters) == 1 && meters.leave(now);
-            if is_over {
-                callers.remove(name);
-            }
-            !is_over
-        });
-    }
-
-    /// Gives back whatever was granted and not used. From now on there are no units.
-    pub(crate) fn close_accounts(&self) {
-        self.callers.values().for_each(|meters| meters.close());
-        self.budgets.values().for_each(|account| account.close());
     }
 
     /// The targets that the model compiled last has probed.
@@ -427,44 +412,6 @@ impl Compiler<'_> {
         table
     }
 
-    fn budget(&mut self, budget: &model::Budget, api: &Arc<str>, route: &Arc<str>) -> Budget {
-        let law = law_of_budget(budget);
-        let name = (Arc::clone(api), Arc::clone(route));
-        self.used_budgets.insert(name.clone());
-        let Lasting { budgets, books, .. } = &mut *self.lasting;
-        let account =
-            budgets.entry(name).or_insert_with(|| Account::open(format!("route/{api}/{route}/budget"), law, books));
-        account.change_law(law);
-        Budget::new(Arc::clone(account), budget)
-    }
-
-    /// What callers have there is known by it, across reloads.
-    fn caller_route(
-        &mut self,
-        route: &model::Route,
-        api: &Arc<str>,
-        of_api: &[model::Throttle],
-    ) -> Option<Arc<CallerRoute>> {
-        route.entry.rules()?.callers.as_ref()?;
-        let name = (Arc::clone(api), Arc::clone(&route.key));
-        self.used_caller_routes.insert(name.clone());
-        let known = self.lasting.caller_routes.entry(name);
-        let known = known.or_insert_with(|| Arc::new(CallerRoute::new(api, &route.key)));
-        known.follow(&route.throttles, of_api);
-        Some(Arc::clone(known))
-    }
-
-    /// Puts what callers have under the laws of this model.
-    fn settle_callers(&mut self) {
-        let Self { lasting, used_caller_routes, callers, now, .. } = self;
-        for (name, route) in &lasting.caller_routes {
-            if !used_caller_routes.contains(name) {
-                route.leave();
-            }
-        }
-        callers.all().iter().for_each(|caller| caller.meters.settle(*now));
-    }
-
     fn slots(&mut self, api: &Arc<str>, route: &Arc<str>) -> Arc<Slots> {
         Arc::clone(self.lasting.slots.entry((Arc::clone(api), Arc::clone(route))).or_default())
     }
@@ -534,7 +481,10 @@ impl Compiler<'_> {
             let Lasting { callers, books, .. } = &mut *self.lasting;
             let known = callers.entry(Arc::clone(&written.name));
             let meters = Arc::clone(known.or_insert_with(|| Arc::new(CallerMeters::new(written, books))));
-            meters.follow(written);
+            // Of one that was gone there may be less than its limits say.
+            if meters.follow(written) | self.lasting.gone_callers.contains(&written.name) {
+                self.changed_callers.push(number);
+            }
             let from = written.from.as_ref().map(|from| self.addresses(from));
             let access = written.access_keys.iter().map(|access| self.access(access)).collect();
             let signed = written.signed.as_ref().map(|signed| {

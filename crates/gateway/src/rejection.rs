@@ -1,5 +1,9 @@
 //! Why a request was not served, and the one place that turns reasons into answers.
 
+mod limit;
+
+pub(crate) use self::limit::{Used, tell_level};
+
 use std::error::Error as _;
 use std::fmt;
 use std::sync::Arc;
@@ -7,11 +11,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use gatepost_config::model::{PolicyDocument, ProofKind};
 use gatepost_config::path::PathError;
-use gatepost_meter::{Exceeded, Law, Level, UnixSeconds, Window};
+use gatepost_meter::Exceeded;
 use gatepost_net::DialError;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use smallvec::SmallVec;
 use thiserror::Error;
 
 use crate::caller::{Caller, CredentialFlaw, ProofKinds};
@@ -191,17 +194,6 @@ impl fmt::Display for Denial {
     }
 }
 
-/// Units that are used up for now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Used {
-    /// How many there are in a window.
-    limit: u64,
-    /// When the next window begins, in seconds, at least one.
-    rest: u64,
-    /// How long this one is, in seconds.
-    length: u64,
-}
-
 /// Whose budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Whose {
@@ -209,14 +201,6 @@ pub(crate) enum Whose {
     Caller,
     /// The route's.
     Route,
-}
-
-impl Used {
-    /// Of so many units in `window`, at `now`.
-    pub(crate) fn new(limit: u64, window: Window, now: UnixSeconds) -> Self {
-        let seconds = |from: UnixSeconds, to: UnixSeconds| u64::try_from(to.0.saturating_sub(from.0)).unwrap_or(0);
-        Self { limit, rest: seconds(now, window.ends()).max(1), length: seconds(window.starts(), window.ends()) }
-    }
 }
 
 /// What makes a request malformed.
@@ -588,14 +572,12 @@ impl Rejection {
     /// Adds when to come again, and what binds.
     pub(crate) fn tell_when(&self, headers: &mut HeaderMap) {
         match self {
-            Self::Throttled(exceeded) => tell_limit(headers, exceeded),
+            Self::Throttled(exceeded) => limit::tell_bucket(headers, exceeded),
             Self::QuotaExceeded(used) => {
-                headers.insert(RETRY_AFTER, HeaderValue::from(used.rest));
-                tell_quota(headers, used.limit, 0, used.rest, used.length);
+                used.tell_when(headers);
+                used.tell_none_left(headers);
             }
-            Self::BudgetSpent(_, used) => {
-                headers.insert(RETRY_AFTER, HeaderValue::from(used.rest));
-            }
+            Self::BudgetSpent(_, used) => used.tell_when(headers),
             Self::Unsigned | Self::BadSignature(_) | Self::Replayed => {
                 headers.insert(WWW_AUTHENTICATE, CHALLENGE);
             }
@@ -651,56 +633,6 @@ const CHALLENGE: HeaderValue = HeaderValue::from_static("Signature realm=\"gatep
 
 /// The same for whoever is to prove who it is. Which proofs are good where, is the owner's to tell.
 const CREDENTIALS: HeaderValue = HeaderValue::from_static("Credentials realm=\"gatepost\"");
-
-/// What quotas and throttles are told in (draft-ietf-httpapi-ratelimit-headers-10).
-const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-
-/// Adds what is left of a quota at `now`.
-pub(crate) fn tell_level(headers: &mut HeaderMap, level: &Level, now: UnixSeconds) {
-    let Used { limit, rest, length } = Used::new(level.limit, level.window, now);
-    tell_quota(headers, limit, level.left, rest, length);
-}
-
-/// `"quota";q=1000;w=86400` and `"quota";r=873;t=3600`. Every admitted request of a caller with a quota has them, so they are
-/// put together by hand.
-fn tell_quota(headers: &mut HeaderMap, limit: u64, left: u64, rest: u64, length: u64) {
-    let value = |first: &str, one: u64, second: &str, other: u64| {
-        let mut text: SmallVec<[u8; 64]> = SmallVec::from_slice(b"\"quota\"");
-        for (key, number) in [(first, one), (second, other)] {
-            text.extend_from_slice(key.as_bytes());
-            text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-        }
-        HeaderValue::from_bytes(&text).ok()
-    };
-    if let (Some(policy), Some(limit)) = (value(";q=", limit, ";w=", length), value(";r=", left, ";t=", rest)) {
-        headers.insert(POLICY, policy);
-        headers.insert(LIMIT, limit);
-    }
-}
-
-/// `Retry-After`, and how full the bucket is.
-fn tell_limit(headers: &mut HeaderMap, exceeded: &Exceeded) {
-    let Exceeded { retry_after, law } = exceeded;
-    let seconds = whole_seconds(retry_after.as_nanos());
-    headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-    if let Ok(policy) = HeaderValue::try_from(policy_of(*law)) {
-        headers.insert(POLICY, policy);
-    }
-    if let Ok(limit) = HeaderValue::try_from(format!("\"default\";r=0;t={seconds}")) {
-        headers.insert(LIMIT, limit);
-    }
-}
-
-/// A bucket as a quota policy: the burst, in the time that an empty bucket takes to fill.
-fn policy_of(law: Law) -> String {
-    format!("\"default\";q={};w={}", law.burst(), whole_seconds(law.fills_in().as_nanos()))
-}
-
-/// Rounded up, at least one: a client that waits so long finds a token.
-fn whole_seconds(nanoseconds: u128) -> u64 {
-    u64::try_from(nanoseconds.div_ceil(1_000_000_000)).unwrap_or(u64::MAX).max(1)
-}
 
 /// One body a status.
 fn body(status: StatusCode) -> Bytes {

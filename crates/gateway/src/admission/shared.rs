@@ -203,7 +203,7 @@ fn accounts<'m>(route: &'m Route, own: Option<Own<'m>>) -> [Option<Wanted<'m>>; 
     [quota, of_caller, of_route]
 }
 
-fn with_account<'a, 'm, P>((place, wanted): (P, &'a Option<Wanted<'m>>)) -> Option<(P, Wanted<'m>)> {
+fn with_account<'m, P>((place, wanted): (P, &Option<Wanted<'m>>)) -> Option<(P, Wanted<'m>)> {
     wanted.map(|wanted| (place, wanted))
 }
 

@@ -32,8 +32,11 @@ pub(crate) struct CallerRoute {
     /// Its key.
     pub(crate) key: Arc<str>,
     /// Its throttles by caller, then those of its API; absent: the model has no such route.
-    laws: Mutex<Option<Arc<[(CallerBucket, Law)]>>>,
+    laws: Mutex<Option<Laws>>,
 }
+
+/// Buckets and their laws.
+type Laws = Arc<[(CallerBucket, Law)]>;
 
 impl CallerMeters {
     pub(crate) fn new(written: &Arc<model::Caller>, books: &Arc<Books>) -> Self {
@@ -87,9 +90,11 @@ impl CallerMeters {
         (state, at_route)
     }
 
-    /// From now on it is written like this. Its laws follow when those of the routes are known: [`Self::settle`].
-    pub(crate) fn follow(&self, written: &Arc<model::Caller>) {
-        *lock(&self.written) = Arc::clone(written);
+    /// From now on it is written like this. Whether its limits are others: then what it has must be put under them, once
+    /// those of the routes are known ([`Self::settle`]).
+    pub(crate) fn follow(&self, written: &Arc<model::Caller>) -> bool {
+        let before = std::mem::replace(&mut *lock(&self.written), Arc::clone(written));
+        !has_same_limits(&before, written)
     }
 
     /// Puts what it has under the laws that hold now, with its debts. What no law names is let go of once it owes nothing.
@@ -129,8 +134,8 @@ impl CallerRoute {
     }
 
     /// From now on these are its throttles by caller: its own, then those of its API, each with its place among all of
-    /// theirs.
-    pub(crate) fn follow(&self, throttles: &[model::Throttle], of_api: &[model::Throttle]) {
+    /// theirs. Whether they were others before.
+    pub(crate) fn follow(&self, throttles: &[model::Throttle], of_api: &[model::Throttle]) -> bool {
         let by_caller = |throttles: &[model::Throttle]| -> Vec<(usize, Law)> {
             let numbered = throttles.iter().enumerate();
             let wanted = numbered.filter(|(_, throttle)| throttle.by == model::ThrottleBy::Caller);
@@ -143,17 +148,39 @@ impl CallerRoute {
         let shared = by_caller(of_api)
             .into_iter()
             .map(|(index, law)| (CallerBucket::Throttle { api: Arc::clone(&self.api), route: None, index }, law));
-        *lock(&self.laws) = Some(own.chain(shared).collect());
+        let laws = Some(own.chain(shared).collect());
+        let before = std::mem::replace(&mut *lock(&self.laws), laws.clone());
+        before != laws
     }
 
-    /// The model has it no longer.
-    pub(crate) fn leave(&self) {
-        *lock(&self.laws) = None;
+    /// The model has it no longer. Whether it had it before.
+    pub(crate) fn leave(&self) -> bool {
+        lock(&self.laws).take().is_some()
     }
 
-    fn laws(&self) -> Option<Arc<[(CallerBucket, Law)]>> {
+    fn laws(&self) -> Option<Laws> {
         lock(&self.laws).clone()
     }
+}
+
+/// Wherever they were written.
+fn has_same_limits(one: &model::Caller, other: &model::Caller) -> bool {
+    let same_plan = match (one.plan.as_deref(), other.plan.as_deref()) {
+        (None, None) => true,
+        (Some(one), Some(other)) => {
+            let of_route =
+                |listed: &model::PlanRoute| (Arc::clone(&listed.api), Arc::clone(&listed.route), listed.throttle);
+            one.throttle == other.throttle
+                && one.quota == other.quota
+                && one.routes.iter().map(of_route).eq(other.routes.iter().map(of_route))
+        }
+        (Some(_), None) | (None, Some(_)) => false,
+    };
+    let money = |caller: &model::Caller| {
+        let model::Budget { limit, per, per_request, per_gb, .. } = caller.budget.as_deref()?;
+        Some((*limit, *per, *per_request, *per_gb))
+    };
+    same_plan && money(one) == money(other)
 }
 
 pub(crate) fn law(throttle: &model::Throttle) -> Law {
@@ -164,6 +191,3 @@ pub(crate) fn law(throttle: &model::Throttle) -> Law {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-#[cfg(test)]
-mod tests;

@@ -206,10 +206,11 @@ impl Tally {
 }
 
 fn added_up(deltas: Vec<UsageDelta>) -> Vec<UsageDelta> {
-    let mut sums: HashMap<(Arc<str>, Arc<str>, Arc<str>, Window), UsageDelta> = HashMap::new();
+    let mut sums = HashMap::new();
     for delta in deltas {
         let UsageDelta { caller, api, route, day, admitted, refused, bytes_out } = &delta;
         let name = (Arc::clone(caller), Arc::clone(api), Arc::clone(route), *day);
+        let sums: &mut HashMap<_, UsageDelta> = &mut sums;
         if let Some(sum) = sums.get_mut(&name) {
             sum.admitted += admitted;
             sum.refused += refused;
@@ -224,4 +225,50 @@ fn added_up(deltas: Vec<UsageDelta>) -> Vec<UsageDelta> {
 /// Nothing panics while it holds the lock.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use gatepost_meter::Period;
+
+    use super::*;
+
+    /// Has no room at first.
+    #[derive(Debug, Default)]
+    struct Reluctant {
+        told: Mutex<Vec<UsageBatch>>,
+    }
+
+    impl UsageSink for Reluctant {
+        fn record(&self, batch: UsageBatch) -> Result<(), Vec<UsageDelta>> {
+            let mut told = lock(&self.told);
+            told.push(batch.clone());
+            if told.len() <= 2 { Err(batch.counts) } else { Ok(()) }
+        }
+    }
+
+    #[test]
+    fn what_a_sink_has_no_room_for_is_told_again_and_added_up() {
+        let (tally, sink) = (Tally::default(), Reluctant::default());
+        let day = Period::Day.at(UnixSeconds(0));
+        let route = Arc::new(CallerRoute::new(&"default".into(), &"GET /".into()));
+        let counter = Counter::new("acme".into(), route);
+        for _ in 0..3 {
+            counter.admitted(UnixSeconds(7), day, Some(KeyHash([1; 32])), &tally);
+            counter.refused(day, &tally);
+            counter.sent(day, 10, &tally);
+            tally.tell(&sink);
+        }
+        tally.tell(&sink);
+        let told = lock(&sink.told);
+        let sums: Vec<u64> = told.iter().map(|batch| batch.counts.iter().map(|delta| delta.bytes_out).sum()).collect();
+        assert_eq!(sums, [10, 20, 30]);
+        assert_eq!(told.iter().map(|batch| batch.keys.len()).collect::<Vec<_>>(), [1, 1, 1]);
+        assert!(counter.untold().is_empty());
+    }
+
+    #[test]
+    fn a_caller_who_was_never_here_takes_next_to_nothing() {
+        assert!(size_of::<crate::caller::CallerMeters>() <= 40);
+    }
 }

@@ -34,9 +34,16 @@ impl Tunnel {
         let connection = Rc::clone(&exchange.stream.connection);
         let active = Cell::new(Instant::now());
         let talk = Talk { exchange, came: Cell::new(0), went: Cell::new(0), ended: Cell::new(Ended::Client) };
-        let end = Paying { end: ClientEnd(Rc::clone(&connection)), spending: &spending, is_spent: Cell::new(false) };
+        let end = Paying {
+            end: ClientEnd(Rc::clone(&connection)),
+            spending: &spending,
+            is_spent: Cell::new(false),
+            written: &talk.went,
+        };
+        // What the backend says is counted when the client has it.
+        let said = Cell::new(0);
         let mut client = Watched { end, active: &active, read: &talk.came };
-        let mut backend = Watched { end: BackendEnd(backend), active: &active, read: &talk.went };
+        let mut backend = Watched { end: BackendEnd(backend), active: &active, read: &said };
         let ended = tokio::select! {
             biased;
             copied = copy_bidirectional_with_sizes(&mut client, &mut backend, PIECE, PIECE) => {
@@ -57,7 +64,7 @@ struct Talk {
     exchange: Exchange,
     /// Bytes that the client said.
     came: Cell<u64>,
-    /// Bytes that the backend said.
+    /// Bytes that the backend said, and that the client was told.
     went: Cell<u64>,
     ended: Cell<Ended>,
 }
@@ -112,6 +119,7 @@ struct Paying<'a, E> {
     /// Absent: it costs nothing.
     spending: &'a RefCell<Option<Box<Spending>>>,
     is_spent: Cell<bool>,
+    written: &'a Cell<u64>,
 }
 
 impl<E: AsyncRead + Unpin> AsyncRead for Paying<'_, E> {
@@ -129,6 +137,7 @@ impl<E: AsyncWrite + Unpin> AsyncWrite for Paying<'_, E> {
             return Poll::Ready(Err(io::Error::other("its budget is spent")));
         }
         let written = ready!(Pin::new(&mut self.end).poll_write(cx, bytes))?;
+        self.written.update(|sum| sum + written as u64);
         if let Some(spending) = &mut *self.spending.borrow_mut() {
             spending.sent(written as u64);
         }

@@ -239,6 +239,10 @@ async fn a_caller_who_is_gone_gives_back_what_it_did_not_use() {
     let window = gatepost_meter::Period::Day.at(books.now());
     let nobody = Callers::of([Written::named("umbrella")]);
     eventually_applied(&mut gateway, &nobody, || books.ledger.granted("caller/acme/requests", window) == 100).await;
+    // What it used is not forgotten.
+    Callers::from(acme().quota(10_000, Period::Day)).apply(&mut gateway, TWO_ROUTES).await;
+    let again = ask(&mut client, "acme", "/one").await;
+    assert_eq!(again.header("ratelimit"), Some("\"quota\";r=9899;t=36000"));
 }
 
 /// Reloads until it is so: what is let go of is looked at then.
@@ -306,6 +310,25 @@ async fn aws_says_limit_exceeded_and_nothing_of_what_is_left() {
     let refused = ask(&mut client, "acme", "/one").await;
     assert_eq!((refused.status, &*refused.text()), (429, r#"{"message":"Limit Exceeded"}"#));
     assert_eq!(refused.header("x-amzn-errortype"), Some("LimitExceededException"));
+}
+
+#[tokio::test]
+async fn with_aws_the_smaller_of_the_plan_and_the_stage_answers_first() {
+    for (plan, stage) in [(3, 2), (2, 3)] {
+        let text = format!(
+            "listen = \"127.0.0.1:0\"\n[api.default]\ncompat = \"aws-rest\"\n\
+             throttle = {{ rate = \"{stage}/h\", burst = {stage} }}\n\
+             [route.\"GET /one\"]\nopen = true\nrespond = {{ status = 204 }}\n"
+        );
+        // Of two callers, so that what all have together binds too.
+        let callers = Callers::of([acme().throttle(1, plan), Written::named("umbrella").throttle(1, plan)]);
+        let (gateway, _) = start(callers, &text).await;
+        let mut client = client(&gateway).await;
+        assert_eq!(statuses(&mut client, "acme", "/one", 2).await, [204, 204]);
+        let refused = ask(&mut client, "acme", "/one").await;
+        assert_eq!((refused.status, &*refused.text()), (429, r#"{"message":"Too Many Requests"}"#));
+        assert_eq!(refused.header("x-amzn-errortype"), Some("TooManyRequestsException"));
+    }
 }
 
 // === ledgers that do not answer ===

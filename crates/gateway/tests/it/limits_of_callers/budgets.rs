@@ -167,7 +167,7 @@ async fn what_a_websocket_says_costs_until_the_budget_is_gone() {
         Ok(rest) => assert_eq!(rest.len(), 0),
         Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
     }
-    assert_eq!(ending(&gateway, "budget").await["bytes_out"], 300);
+    assert_eq!(ending(&gateway, "budget").await["bytes_out"], 200);
     gateway.stop(SOON).await;
     let window = gatepost_meter::Period::Day.at(books.now());
     assert_eq!(books.ledger.granted("caller/acme/budget", window), 200);
