@@ -1,7 +1,7 @@
 //! What was decided, told with the rules that decided it and the places where they were written.
 
 mod addresses;
-mod callers;
+mod identity;
 mod limits;
 
 use std::cmp::Reverse;
