@@ -1,7 +1,7 @@
 //! What was decided, told with the rules that decided it and the places where they were written.
 
 mod addresses;
-mod callers;
+mod identity;
 
 use std::cmp::Reverse;
 use std::fmt::Write;
@@ -154,7 +154,7 @@ impl<'m> Teller<'m> {
             Note::Signers => Step::pass(Check::Credentials, "signed: the body decides by which caller"),
             Note::ProofMissing(kinds) => self.proof_missing(written()?, kinds),
             Note::BadProof(kind) => {
-                Step::refuse(Check::Credentials, kind.name()).by(callers::rules_of_credentials(written()?))
+                Step::refuse(Check::Credentials, kind.name()).by(identity::rules_of_credentials(written()?))
             }
             Note::ProofsDisagree { kind, caller } => self.proofs_disagree(kind, caller)?,
             Note::CallerFrom { caller, listed } => self.caller_from(caller, listed)?,
