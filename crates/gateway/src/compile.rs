@@ -437,7 +437,7 @@ impl Compiler<'_> {
                 from: rules.from.as_ref().map(|rule| self.from(rule)),
                 policies: rules.policies.iter().map(Arc::clone).collect(),
                 signed: rules.signed.as_ref().map(|signed| Box::new(self.signed(signed, api, route))),
-                callers: rules.callers.as_ref().map(|rule| self.caller_rule(rule, rules.token.as_deref(), compat)),
+                callers: rules.callers.as_ref().map(|rule| self.caller_rule(rule, rules, compat)),
                 token: rules.token.clone(),
             }),
         }
@@ -449,14 +449,9 @@ impl Compiler<'_> {
         Signed::new(signed, Arc::clone(memory))
     }
 
-    fn caller_rule(
-        &self,
-        rule: &model::CallerRule,
-        token: Option<&model::TokenRule>,
-        compat: Option<model::Compat>,
-    ) -> CallerRule {
+    fn caller_rule(&self, rule: &model::CallerRule, rules: &model::Rules, compat: Option<model::Compat>) -> CallerRule {
         let known = &self.callers;
-        let (who, mut kinds, signers) = match &rule.who {
+        let (who, mut kinds, mut signers) = match &rule.who {
             model::Who::Any => (Who::Any, known.kinds, Arc::clone(&known.signers)),
             model::Who::Named(names) => {
                 let mut named: Vec<&Arc<Caller>> = names.iter().filter_map(|name| known.named(name)).collect();
@@ -466,7 +461,13 @@ impl Compiler<'_> {
                 (Who::Named(named.iter().map(|caller| caller.number).collect()), kinds, signers.collect())
             }
         };
-        let asked: ProofKinds = rule.proof.iter().copied().chain(token.map(|_| ProofKind::Jwt)).collect();
+        let asked: ProofKinds =
+            rule.proof.iter().copied().chain(rules.token.as_ref().map(|_| ProofKind::Jwt)).collect();
+        if rules.signed.is_some() {
+            // The route says how bodies are signed.
+            kinds = kinds.without(ProofKinds::of(ProofKind::Signed));
+            signers = Arc::default();
+        }
         kinds = kinds.and(asked);
         if compat.is_some() && !asked.is_empty() {
             // As API Gateway does not look at the key of a method that needs none.

@@ -4,5 +4,6 @@ mod agreement;
 mod bodies;
 mod keys;
 mod policies;
+mod questions;
 mod signatures;
 mod world;

@@ -2,6 +2,10 @@
 
 use gatepost_config::model::ProofKind;
 use gatepost_testkit::Response;
+use http_body_util::Full;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
 
 use super::world::{Api, BY_ACME, KEY, Known, Sent, Signing, acme, bob, get, post};
 
@@ -66,7 +70,7 @@ fn rows() -> Vec<(Sent, &'static str, &'static str)> {
         ),
         (added_later, "InvalidSignatureException", MISMATCH),
         (
-            signed(Signing { id: "AKIDNOBODY", ..BY_ACME }),
+            signed(Signing { id: "AKIANOBODYEXAMPLE001", ..BY_ACME }),
             "UnrecognizedClientException",
             "The security token included in the request is invalid.",
         ),
@@ -110,7 +114,8 @@ async fn natively_every_flaw_is_the_same_401() {
 
 #[tokio::test]
 async fn what_is_signed_enters_and_its_signature_is_not_passed_on() {
-    let session = Known { name: "session", access: vec![("ASIAEXAMPLE", "hush", Some("TOKEN"))], ..Known::default() };
+    let session =
+        Known { name: "session", access: vec![("ASIASESSIONEXAMPLE01", "hush", Some("TOKEN"))], ..Known::default() };
     for is_imitation in [true, false] {
         let api = Api { is_imitation, ..Api::of(vec![acme(), session.clone()]) };
         let world = api.proof(&[ProofKind::SigV4]).start().await;
@@ -121,7 +126,12 @@ async fn what_is_signed_enters_and_its_signature_is_not_passed_on() {
             get("/prod/a%20b/c%2Fd").signed(BY_ACME),
             get("/prod/pets").signed(BY_ACME).with("x-foo", "1"),
             spaces.signed(BY_ACME).changed("x-note", |_| "a    b".to_owned()),
-            get("/prod/pets").signed(Signing { id: "ASIAEXAMPLE", secret: "hush", token: Some("TOKEN"), ..BY_ACME }),
+            get("/prod/pets").signed(Signing {
+                id: "ASIASESSIONEXAMPLE01",
+                secret: "hush",
+                token: Some("TOKEN"),
+                ..BY_ACME
+            }),
             Sent { query: "limit=5".to_owned(), ..get("/prod/pets") }.presigned(BY_ACME),
         ] {
             let response = world.ask(&request).await;
@@ -138,10 +148,12 @@ async fn what_is_signed_enters_and_its_signature_is_not_passed_on() {
 
 #[tokio::test]
 async fn a_session_is_nothing_without_its_token() {
-    let session = Known { name: "session", access: vec![("ASIAEXAMPLE", "hush", Some("TOKEN"))], ..Known::default() };
+    let session =
+        Known { name: "session", access: vec![("ASIASESSIONEXAMPLE01", "hush", Some("TOKEN"))], ..Known::default() };
     let world = Api::of(vec![session]).imitation().proof(&[ProofKind::SigV4]).start().await;
     for token in [None, Some("OTHER")] {
-        let request = get("/prod/pets").signed(Signing { id: "ASIAEXAMPLE", secret: "hush", token, ..BY_ACME });
+        let request =
+            get("/prod/pets").signed(Signing { id: "ASIASESSIONEXAMPLE01", secret: "hush", token, ..BY_ACME });
         let response = world.ask(&request).await;
         assert_says(&response, "UnrecognizedClientException", "The security token included in the request is invalid.");
     }
@@ -204,6 +216,26 @@ async fn on_an_unknown_route_an_unfinished_signature_is_what_aws_complains_of() 
     assert_says(&response, "IncompleteSignatureException", "Authorization header requires 'Signature' parameter. ");
     let response = world.ask(&get("/prod").signed(BY_ACME)).await;
     assert_says(&response, "MissingAuthenticationTokenException", "Missing Authentication Token");
+}
+
+#[tokio::test]
+async fn by_http_2_the_authority_is_what_was_signed_as_the_host() {
+    let world = Api::of(vec![acme()]).proof(&[ProofKind::SigV4]).start().await;
+    let stream = TcpStream::connect(world.gateway.address()).await.expect("somebody listens");
+    let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+    let (mut sender, driver) = handshake.expect("somebody speaks HTTP/2");
+    tokio::spawn(driver);
+    for (authority, body, status) in [("a.test", "", 200), ("b.test", "", 401), ("a.test", "hello", 200)] {
+        let signed = post("/prod/a", body.as_bytes()).signed(BY_ACME);
+        let uri = format!("http://{authority}/prod/a");
+        let mut request = http::Request::builder().method("POST").uri(uri);
+        for (name, value) in signed.fields.iter().filter(|(name, _)| name != "host") {
+            request = request.header(name, value);
+        }
+        let request = request.body(Full::new(bytes::Bytes::from(body))).expect("a request");
+        let response = sender.send_request(request).await.expect("an answer");
+        assert_eq!(response.status(), status, "{authority} {body}");
+    }
 }
 
 #[tokio::test]

@@ -1,14 +1,9 @@
 //! A gateway that knows some callers, and requests as they send them.
 
-use std::sync::Arc;
+use std::path::Path;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use gatepost_config::model::{
-    self, AccessKey, AddressEntry, Addresses, CallerArn, CallerRule, Entry, KeyHash, Model, PolicyDocument, ProofKind,
-    Signed, Who,
-};
-use gatepost_config::{Secret, load_text};
-use gatepost_iam::Policy;
+use gatepost_config::model::ProofKind;
 use gatepost_sigv4::{BodyToSign, Credentials, PathForm, PayloadHash, Request, SecretKey, SessionToken, Signer};
 use gatepost_testkit::{Json, Origin, Raw, Response, Script, TestGateway};
 use jiff::{SignedDuration, Timestamp};
@@ -19,11 +14,11 @@ pub(super) const OTHER_ACCOUNT: &str = "444455556666";
 
 /// What acme has.
 pub(super) const KEY: &str = "gp_acme0123456789abcdef";
-pub(super) const ID: &str = "AKIDEXAMPLE";
+pub(super) const ID: &str = "AKIAACMEEXAMPLE00001";
 pub(super) const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 /// What bob has.
 pub(super) const OTHER_KEY: &str = "gp_bob0123456789abcdefg";
-pub(super) const OTHER_ID: &str = "AKIDOTHEREXAMPLE";
+pub(super) const OTHER_ID: &str = "AKIABOBEXAMPLE000001";
 pub(super) const OTHER_SECRET: &str = "bobsXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 
 /// A caller as a configuration would have it.
@@ -88,10 +83,19 @@ impl Api {
     pub(super) async fn start(&self) -> World {
         let origin = Origin::start(Script::ok("hello")).await;
         let directory = TempDir::new().expect("a directory");
-        let (compat, policy) = (if self.is_imitation { "compat = \"aws-rest\"" } else { "" }, self.written(&directory));
-        let entry = if self.policy.is_some() { "" } else { "open = true" };
-        let (url, route) = (origin.url(), self.route);
-        let text = format!(
+        let gateway = TestGateway::start(&self.text(&origin, &directory)).await;
+        World { gateway, origin }
+    }
+
+    /// The configuration, with its files in `directory`, which are read once.
+    pub(super) fn text(&self, origin: &Origin, directory: &TempDir) -> String {
+        let files = Files(directory.path());
+        let (entry, url) = (self.entry(), origin.url());
+        let compat = if self.is_imitation { "compat = \"aws-rest\"" } else { "" };
+        let policy =
+            self.policy.as_ref().map(|policy| format!("policy = {}", files.write("policy.json", &policy.to_string())));
+        let callers: String = self.callers.iter().map(|known| known.text(&files)).collect();
+        format!(
             r#"
             [server]
             account = "{ACCOUNT}"
@@ -109,91 +113,70 @@ impl Api {
             {entry}
             {route}
             forward = {{ to = "{url}" }}
-            "#
-        );
-        let gateway = TestGateway::start_with(&text, |model| self.change(model)).await;
-        World { gateway, origin }
+            # Whoever is known may enter somewhere.
+            [route."GET /others"]
+            callers = "any"
+            respond = {{}}
+            {callers}
+            "#,
+            policy = policy.unwrap_or_default(),
+            route = self.route,
+        )
     }
 
-    fn written(&self, directory: &TempDir) -> String {
-        let Some(policy) = &self.policy else { return String::new() };
-        let path = directory.path().join("policy.json");
-        std::fs::write(&path, policy.to_string()).expect("a file");
-        format!("policy = \"file:{}\"", path.display())
+    fn entry(&self) -> String {
+        let callers = self.listed.as_ref().map_or("\"any\"".to_owned(), |names| format!("{names:?}"));
+        let proof: Vec<&str> = self.proof.iter().map(|kind| kind.name()).collect();
+        let proof = if proof.is_empty() { String::new() } else { format!("proof = {proof:?}") };
+        format!("callers = {callers}\n{proof}")
     }
+}
 
-    fn change(&self, model: &mut Model) {
-        let place = model.apis[0].place.clone();
-        let mut callers: Vec<_> = self.callers.iter().map(|known| Arc::new(known.written(&place))).collect();
-        callers.sort_by(|one, other| one.name.cmp(&other.name));
-        model.callers = callers.into();
-        let route = &mut model.apis[0].routes[0];
-        let mut rules = route.entry.rules().cloned().unwrap_or_default();
-        let who = self.listed.as_ref().map_or(Who::Any, |names| {
-            let mut names: Vec<Arc<str>> = names.iter().map(|name| (*name).into()).collect();
-            names.sort();
-            Who::Named(names.into())
-        });
-        rules.callers = Some(CallerRule { who, proof: self.proof.clone().into(), place });
-        route.entry = Entry::Rules(rules);
+/// Where a configuration has its files.
+struct Files<'d>(&'d Path);
+
+impl Files<'_> {
+    /// Writes one, and says where it is as configurations do.
+    fn write(&self, name: &str, content: &str) -> String {
+        let path = self.0.join(name);
+        std::fs::write(&path, content).expect("a file");
+        format!("\"file:{}\"", path.display())
     }
 }
 
 impl Known {
-    fn written(&self, place: &gatepost_config::Place) -> model::Caller {
-        let policy = self.policy.as_ref().map(|policy| {
-            let policy = Policy::identity(&policy.to_string()).expect("a policy");
-            let statements = policy.statements().iter().map(|_| place.clone()).collect();
-            let file = format!("{}.json", self.name).into();
-            Arc::new(PolicyDocument { policy, statements, doubts: Vec::new(), file, place: place.clone() })
-        });
-        let own = format!("arn:aws:iam::{ACCOUNT}:user/{}", self.name);
-        let access = |(id, key, token): &(&str, &str, Option<&str>)| AccessKey {
-            id: (*id).into(),
-            secret: secret(key),
-            token: token.map(secret),
-        };
-        let network = |network: &str| AddressEntry {
-            addresses: Addresses::Network(network.parse().expect("a network")),
-            place: place.clone(),
-        };
-        model::Caller {
-            name: self.name.into(),
-            plan: None,
-            from: self.from.map(|from| [network(from)].into()),
-            keys: self.keys.iter().map(|key| hash(key)).collect(),
-            access_keys: self.access.iter().map(access).collect(),
-            token: None,
-            signed: self.signed.map(webhooks),
-            policy,
-            arn: CallerArn::new(self.arn.unwrap_or(&own)).expect("an ARN"),
-            parallel: None,
-            budget: None,
-            place: place.clone(),
+    fn text(&self, files: &Files<'_>) -> String {
+        let Self { name, keys, access, signed, policy, from, arn } = self;
+        let mut lines = vec![format!("[caller.{name}]")];
+        if !keys.is_empty() {
+            let keys: Vec<String> = keys.iter().map(|key| hash(key)).collect();
+            lines.push(format!("keys = {keys:?}"));
         }
+        let access: Vec<String> = access
+            .iter()
+            .map(|(id, secret, token)| {
+                let secret = files.write(&format!("{name}-secret"), secret);
+                let token = token.map(|token| format!(", token = {}", files.write(&format!("{name}-token"), token)));
+                format!("{{ access_key = \"{id}\", secret = {secret}{} }}", token.unwrap_or_default())
+            })
+            .collect();
+        if !access.is_empty() {
+            lines.push(format!("sigv4 = [{}]", access.join(", ")));
+        }
+        let signed = signed.map(|secret| files.write(&format!("{name}-webhook"), secret));
+        lines.extend(signed.map(|secret| format!("signed = {{ github = {secret} }}")));
+        let policy = policy.as_ref().map(|policy| files.write(&format!("{name}.json"), &policy.to_string()));
+        lines.extend(policy.map(|file| format!("policy = {file}")));
+        lines.extend(from.map(|from| format!("from = [\"{from}\"]")));
+        lines.extend(arn.map(|arn| format!("arn = \"{arn}\"")));
+        lines.join("\n") + "\n"
     }
 }
 
-fn hash(key: &str) -> KeyHash {
-    KeyHash(digest(&SHA256, key.as_bytes()).as_ref().try_into().expect("32 bytes"))
-}
-
-fn secret(text: &str) -> Secret {
-    webhooks(text).secrets[0].clone()
-}
-
-/// How GitHub signs with this secret.
-fn webhooks(text: &str) -> Arc<Signed> {
-    let directory = TempDir::new().expect("a directory");
-    std::fs::write(directory.path().join("secret"), text).expect("a file");
-    let text = r#"
-        listen = "127.0.0.1:0"
-        [route."POST /"]
-        signed = { github = "file:secret" }
-        respond = {}
-    "#;
-    let model = load_text("test.toml", text, directory.path()).expect("a configuration").model;
-    model.apis[0].routes[0].entry.rules().and_then(|rules| rules.signed.clone()).expect("it is signed")
+/// As configurations have it.
+fn hash(key: &str) -> String {
+    let digest = digest(&SHA256, key.as_bytes());
+    digest.as_ref().iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 impl World {
