@@ -18,9 +18,16 @@ pub(crate) struct Reading {
     diagnostics: Vec<Diagnostic>,
     /// Everything that was opened, or that it was tried to open.
     files: Files,
+    /// A file that is read as if it held this.
+    replaced: Option<(PathBuf, String)>,
 }
 
 impl Reading {
+    /// One that reads the file at `path` as if it held `text`.
+    pub(crate) fn as_if(path: &Path, text: &str) -> Self {
+        Self { replaced: Some((path.to_owned(), text.to_owned())), ..Self::default() }
+    }
+
     /// Takes in a text that was read; paths in it are relative to `directory`.
     pub(crate) fn add(&mut self, name: &str, text: &str, directory: &Path) -> Option<FileId> {
         let file = self.sources.add(name, text)?;
@@ -30,7 +37,10 @@ impl Reading {
 
     /// Reads a file, and remembers that the configuration depends on it.
     pub(crate) fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
-        let contents = fs::read(path);
+        let contents = match &self.replaced {
+            Some((replaced, text)) if replaced == path => Ok(text.clone().into_bytes()),
+            Some(_) | None => fs::read(path),
+        };
         self.files.read(path, contents.as_deref().ok());
         contents
     }
