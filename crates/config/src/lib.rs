@@ -44,7 +44,7 @@ mod value;
 
 pub use self::diagnostic::{Diagnostic, Place, Report};
 pub use self::files::Files;
-pub use self::load::{Loaded, load, load_text};
+pub use self::load::{Loaded, load, load_as_if, load_text};
 pub use self::schema::schema;
 pub use self::secret::Secret;
 pub use self::source::Sources;

@@ -36,24 +36,16 @@ pub struct Loaded {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn load(path: &Path) -> Result<Loaded, Report> {
-    let mut loader = Loader::default();
-    match loader.reading.read(path).and_then(into_text) {
-        Ok(text) => {
-            let directory = path.parent().unwrap_or(Path::new(""));
-            loader.remember(path, None);
-            loader.read_file(&path.to_string_lossy(), text, directory);
-        }
-        Err(error) => {
-            let message = format!("cannot read {}: {}", path.display(), reason(&error));
-            let mut diagnostic = Diagnostic::without_place(message);
-            if error.kind() == io::ErrorKind::NotFound {
-                diagnostic =
-                    diagnostic.with_help("name the file to use; `examples/demo/gatepost.toml` is one to begin with");
-            }
-            loader.reading.report(diagnostic);
-        }
-    }
-    loader.finish()
+    Loader::default().load(path)
+}
+
+/// The same as if the file at `replaced`, a path as of [`Files::paths`], held `text`: what a change would lead to.
+///
+/// # Errors
+/// Everything that would be wrong with it.
+pub fn load_as_if(path: &Path, replaced: &Path, text: &str) -> Result<Loaded, Report> {
+    let loader = Loader { reading: Reading::as_if(replaced, text), ..Loader::default() };
+    loader.load(path)
 }
 
 /// Reads the configuration in `text`. Errors call it `name`; paths in it are relative to `directory`.
@@ -77,6 +69,26 @@ struct Loader {
 }
 
 impl Loader {
+    fn load(mut self, path: &Path) -> Result<Loaded, Report> {
+        match self.reading.read(path).and_then(into_text) {
+            Ok(text) => {
+                let directory = path.parent().unwrap_or(Path::new(""));
+                self.remember(path, None);
+                self.read_file(&path.to_string_lossy(), text, directory);
+            }
+            Err(error) => {
+                let message = format!("cannot read {}: {}", path.display(), reason(&error));
+                let mut diagnostic = Diagnostic::without_place(message);
+                if error.kind() == io::ErrorKind::NotFound {
+                    diagnostic = diagnostic
+                        .with_help("name the file to use; `examples/demo/gatepost.toml` is one to begin with");
+                }
+                self.reading.report(diagnostic);
+            }
+        }
+        self.finish()
+    }
+
     fn read_file(&mut self, name: &str, text: impl Into<Arc<str>>, directory: &Path) {
         let Some(file) = self.reading.add(name, text, directory) else {
             let message = format!("cannot read {name}: it is longer than 4 GiB");

@@ -20,12 +20,19 @@ pub(crate) struct Reading {
     untold: usize,
     /// Everything that was opened, or that it was tried to open.
     files: Files,
+    /// A file that is read as if it held this.
+    replaced: Option<(PathBuf, String)>,
 }
 
 /// What makes one of a million tables wrong may make all of them wrong.
 const MOST_PROBLEMS: usize = 1_000;
 
 impl Reading {
+    /// One that reads the file at `path` as if it held `text`.
+    pub(crate) fn as_if(path: &Path, text: &str) -> Self {
+        Self { replaced: Some((path.to_owned(), text.to_owned())), ..Self::default() }
+    }
+
     /// Takes in a text that was read; paths in it are relative to `directory`.
     pub(crate) fn add(&mut self, name: &str, text: impl Into<Arc<str>>, directory: &Path) -> Option<FileId> {
         let file = self.sources.add(name, text)?;
@@ -35,7 +42,10 @@ impl Reading {
 
     /// Reads a file, and remembers that the configuration depends on it.
     pub(crate) fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
-        let contents = fs::read(path);
+        let contents = match &self.replaced {
+            Some((replaced, text)) if replaced == path => Ok(text.clone().into_bytes()),
+            Some(_) | None => fs::read(path),
+        };
         self.files.read(path, contents.as_deref().ok());
         contents
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use gatepost_config::model::Addresses;
-use gatepost_config::{Diagnostic, Report, load, load_text};
+use gatepost_config::{Diagnostic, Report, load, load_as_if, load_text};
 
 const ROUTE: &str = "[route.\"GET /\"]\nopen = true\nrespond = {}\n";
 
@@ -40,6 +40,21 @@ fn a_report_knows_every_file_that_was_opened() {
     assert_eq!(report.diagnostics().len(), 1, "{report}");
     let names = report.files().paths().map(|file| file.strip_prefix(directory.path()).unwrap());
     assert_eq!(names.collect::<Vec<_>>(), ["gatepost.toml", "office.txt", "routes", "routes/a.toml"].map(Path::new));
+}
+
+#[test]
+fn a_change_is_tried_without_being_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, included) = (directory.path().join("gatepost.toml"), directory.path().join("routes.toml"));
+    fs::write(&file, "include = [\"routes.toml\"]\n").unwrap();
+    fs::write(&included, ROUTE).unwrap();
+    let two = format!("{ROUTE}{}", ROUTE.replace("GET", "PUT"));
+    let loaded = load_as_if(&file, &included, &two).unwrap();
+    assert_eq!(loaded.model.apis[0].routes.len(), 2);
+    assert!(load_as_if(&file, &included, "[route").is_err());
+    assert!(load_as_if(&file, &file, "").is_err());
+    assert_eq!(fs::read_to_string(&included).unwrap(), ROUTE);
+    assert_eq!(load(&file).unwrap().model.apis[0].routes.len(), 1);
 }
 
 #[test]

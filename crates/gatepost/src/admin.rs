@@ -5,6 +5,7 @@
 mod access;
 mod api;
 mod problem;
+mod usage;
 mod view;
 
 pub(crate) use self::problem::Problem;
@@ -40,12 +41,15 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::admin::access::Via;
+use crate::usage::UsageSource;
 use crate::why::report::pretty;
 
 /// What the admin listener answers from.
 #[derive(Debug)]
 pub(crate) struct Desk {
     observer: Observer,
+    /// What callers used, as far as it was told.
+    usage: Arc<dyn UsageSource>,
     /// The file that is reloaded, if there is one.
     file: Option<PathBuf>,
     last_reload: Mutex<Option<LastReload>>,
@@ -145,12 +149,14 @@ impl Desk {
     /// And where those who want a reload are heard.
     pub(crate) fn new(
         observer: Observer,
+        usage: Arc<dyn UsageSource>,
         file: Option<PathBuf>,
         token: Option<Secret>,
     ) -> (Arc<Self>, mpsc::Receiver<ReloadWanted>) {
         let (reloads, wanted) = mpsc::channel(WAITING);
         let desk = Self {
             observer,
+            usage,
             file,
             last_reload: Mutex::new(None),
             reloads,

@@ -44,10 +44,41 @@ pub(crate) enum TokenSource {
     File(PathBuf),
 }
 
+/// Which gateway is asked.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Asking {
+    /// Where the running gateway is asked: `http://ADDR:PORT` or `unix:PATH` [default: `admin` in the file]
+    #[arg(long, value_name = "ADMIN")]
+    admin: Option<AdminAddress>,
+    /// The token that it asks for: `env:NAME` or `file:PATH` [default: `admin_token` in the file, without `--admin`]
+    #[arg(long, value_name = "TOKEN", requires = "admin")]
+    admin_token: Option<TokenSource>,
+}
+
 /// What a gateway answered.
 #[derive(Debug)]
 pub(crate) struct Told {
     pub(crate) text: String,
+}
+
+/// What came of a reload that was asked for.
+#[derive(Debug)]
+pub(crate) enum Reloaded {
+    /// What the files say is in force.
+    Applied,
+    /// It is not, for this reason.
+    Refused(String),
+    /// Nobody answers, for this reason.
+    NobodyThere(String),
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+enum NoAnswer {
+    /// There is no connection.
+    NobodyThere(String),
+    /// There was one.
+    Broken(String),
 }
 
 /// How long all of it may take.
@@ -55,6 +86,18 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The longest answer, in bytes.
 const LONGEST: usize = 64 << 20;
+
+impl Asking {
+    /// The gateway: the one that is named; else the one that `file` says.
+    pub(crate) fn running(self, file: &Path) -> Result<Running, Failure> {
+        Running::at(self.admin, self.admin_token, file)
+    }
+
+    /// Whether one is named.
+    pub(crate) fn names_one(&self) -> bool {
+        self.admin.is_some()
+    }
+}
 
 impl Running {
     /// The one at `admin`; else the one that `file` says.
@@ -93,17 +136,45 @@ impl Running {
         self.ask(Method::GET, &format!("/v1/decisions/{id}"), String::new())
     }
 
-    fn ask(&self, method: Method, path: &str, body: String) -> Result<Told, Failure> {
-        let runtime = Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Failure::CannotRun(format!("cannot start: {error}")))?;
-        let answered = runtime.block_on(async { timeout(PATIENCE, self.exchange(method, path, body)).await });
-        let failed = |why: String| Failure::CannotRun(format!("cannot ask the gateway at {}: {why}", self.at));
-        let (status, body) = match answered {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return Err(failed(error)),
-            Err(_) => return Err(failed("it does not answer".to_owned())),
+    /// Has it reload, and waits for what comes of that.
+    pub(crate) fn reload(&self) -> Result<Reloaded, Failure> {
+        let (status, text) = match self.send(Method::POST, "/v1/reload", String::new()) {
+            Ok(answer) => answer,
+            Err(NoAnswer::NobodyThere(why)) => return Ok(Reloaded::NobodyThere(self.cannot(&why))),
+            Err(NoAnswer::Broken(why)) => return Err(Failure::CannotRun(self.cannot(&why))),
         };
-        let text = String::from_utf8_lossy(&body).into_owned();
+        if status == StatusCode::OK {
+            return Ok(Reloaded::Applied);
+        }
+        let problem = serde_json::from_str::<Problem>(&text);
+        Ok(Reloaded::Refused(problem.map_or(text, |problem| {
+            let report = problem.text("report").map(|report| format!("\n\n{report}"));
+            problem.detail.clone() + &report.unwrap_or_default()
+        })))
+    }
+
+    /// What it answers at a path; nothing if nobody answers.
+    pub(crate) fn look(&self, path: &str) -> Result<Option<Told>, Failure> {
+        match self.send(Method::GET, path, String::new()) {
+            Ok((status, text)) => self.told(status, text).map(Some),
+            Err(NoAnswer::NobodyThere(_)) => Ok(None),
+            Err(NoAnswer::Broken(why)) => Err(Failure::CannotRun(self.cannot(&why))),
+        }
+    }
+
+    /// Where it is asked.
+    pub(crate) fn place(&self) -> String {
+        self.at.to_string()
+    }
+
+    fn ask(&self, method: Method, path: &str, body: String) -> Result<Told, Failure> {
+        match self.send(method, path, body) {
+            Ok((status, text)) => self.told(status, text),
+            Err(NoAnswer::NobodyThere(why) | NoAnswer::Broken(why)) => Err(Failure::CannotRun(self.cannot(&why))),
+        }
+    }
+
+    fn told(&self, status: StatusCode, text: String) -> Result<Told, Failure> {
         if status == StatusCode::OK {
             return Ok(Told { text });
         }
@@ -112,19 +183,32 @@ impl Running {
             StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
                 Failure::Usage(detail)
             }
-            _ => failed(format!("{status}: {detail}")),
+            _ => Failure::CannotRun(self.cannot(&format!("{status}: {detail}"))),
         })
     }
 
-    async fn exchange(&self, method: Method, path: &str, body: String) -> Result<(StatusCode, Bytes), String> {
+    fn cannot(&self, why: &str) -> String {
+        format!("cannot ask the gateway at {}: {why}", self.at)
+    }
+
+    fn send(&self, method: Method, path: &str, body: String) -> Result<(StatusCode, String), NoAnswer> {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| NoAnswer::Broken(error.to_string()))?;
+        let answered = runtime.block_on(async { timeout(PATIENCE, self.exchange(method, path, body)).await });
+        let (status, body) = answered.unwrap_or_else(|_| Err(NoAnswer::Broken("it does not answer".to_owned())))?;
+        Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    }
+
+    async fn exchange(&self, method: Method, path: &str, body: String) -> Result<(StatusCode, Bytes), NoAnswer> {
         match &self.at {
             AdminAddress::Tcp(address) => {
                 let stream = TcpStream::connect(reachable(*address)).await.map_err(nobody_there)?;
-                self.exchange_on(stream, &reachable(*address).to_string(), method, path, body).await
+                let host = reachable(*address).to_string();
+                self.exchange_on(stream, &host, method, path, body).await.map_err(NoAnswer::Broken)
             }
             AdminAddress::Unix(socket) => {
                 let stream = UnixStream::connect(socket).await.map_err(nobody_there)?;
-                self.exchange_on(stream, "localhost", method, path, body).await
+                self.exchange_on(stream, "localhost", method, path, body).await.map_err(NoAnswer::Broken)
             }
         }
     }
@@ -234,6 +318,7 @@ fn bearer(token: &[u8]) -> Result<HeaderValue, Failure> {
     Ok(value)
 }
 /// What to do where no connection comes about.
-fn nobody_there(error: std::io::Error) -> String {
-    format!("{error} (is it running? `admin` under [server] says where it is asked, `--admin` another place)")
+fn nobody_there(error: std::io::Error) -> NoAnswer {
+    let hint = "is it running? `admin` under [server] says where it is asked, `--admin` another place";
+    NoAnswer::NobodyThere(format!("{error} ({hint})"))
 }

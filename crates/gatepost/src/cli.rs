@@ -8,7 +8,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::diff::Comparison;
+use crate::key::KeyCommand;
 use crate::replay::Again;
+use crate::usage::UsageQuestion;
 use crate::why::Question;
 
 /// An API gateway with known addresses at both ends.
@@ -51,6 +53,15 @@ pub(crate) enum Command {
     ///
     /// Every meter counts as full. Exit code 0; with `--exit-code` 3 if a request would newly be admitted or refused.
     Replay(Again),
+    /// Make, list and revoke the API keys of callers
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+    /// Say what callers used, by route and day, and what is left of their quotas and budgets
+    ///
+    /// The running gateway is asked; if none answers, its store is read.
+    Usage(UsageQuestion),
     /// Try IAM policies
     Policy {
         #[command(subcommand)]
@@ -89,8 +100,15 @@ impl Cli {
     /// Reads the command line; exits with 2 where it makes no sense.
     pub(crate) fn read() -> Self {
         let cli = Self::parse();
-        let takes_file =
-            matches!(cli.command, Command::Run { .. } | Command::Check { .. } | Command::Why(_) | Command::Replay(_));
+        let takes_file = matches!(
+            cli.command,
+            Command::Run { .. }
+                | Command::Check { .. }
+                | Command::Why(_)
+                | Command::Replay(_)
+                | Command::Key { .. }
+                | Command::Usage(_)
+        );
         if cli.config.is_some() && !takes_file {
             let problem = "this command reads no configuration, so `--config` means nothing to it";
             Self::command().error(ErrorKind::ArgumentConflict, problem).exit();

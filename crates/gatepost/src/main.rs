@@ -8,6 +8,7 @@ mod cli;
 mod demo;
 mod diff;
 mod exit;
+mod key;
 mod lines;
 mod lock;
 mod recorded;
@@ -15,6 +16,7 @@ mod replay;
 mod run;
 mod simulate;
 mod top;
+mod usage;
 mod watch;
 mod why;
 
@@ -55,6 +57,8 @@ fn obey(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Why(question) => return why::why(&cli::file(config, None), *question),
         Command::Diff(comparison) => return diff::diff(&comparison),
         Command::Replay(again) => return replay::replay(config, again),
+        Command::Key { command } => key::key(&cli::file(config, None), command),
+        Command::Usage(question) => usage::usage(&cli::file(config, None), question),
         Command::Policy { command: PolicyCommand::Simulate { file } } => return simulate::simulate(file.as_deref()),
         Command::Schema => print(&format!("{:#}\n", gatepost_config::schema())),
         Command::Completions { shell } => print(&cli::completions(shell)),
@@ -71,6 +75,12 @@ fn print(text: &str) -> Result<(), Failure> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(Failure::CannotRun(format!("cannot write to standard output: {error}"))),
     }
+}
+
+/// Says something besides what was asked for.
+fn note(text: &str) {
+    // Nobody is left to tell that standard error cannot be written.
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// What happens goes to standard error; standard output belongs to the access log.

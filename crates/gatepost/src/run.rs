@@ -20,6 +20,7 @@ use crate::books::Books;
 use crate::check::load_and_judge;
 use crate::exit::Failure;
 use crate::lock::StateLock;
+use crate::usage::Stored;
 use crate::watch::Watch;
 
 /// A second signal within this time is an echo of the first.
@@ -101,7 +102,8 @@ impl Control {
         let cannot_run = |error: ApplyError| Failure::CannotRun(error.to_string());
         let surroundings = books.surroundings().map_err(cannot_run)?;
         let gateway = Gateway::start_in(model, surroundings).await.map_err(cannot_run)?;
-        let (desk, wanted) = Desk::new(gateway.observer(), file.clone(), model.server.admin_token.clone());
+        let usage = Arc::new(Stored::at(&model.server.state));
+        let (desk, wanted) = Desk::new(gateway.observer(), usage, file.clone(), model.server.admin_token.clone());
         let admin = desk.open(&model.server.admin).await.map_err(|error| {
             let hint = "; give `admin` under [server] another address, or \"off\"";
             let at = admin_text(&model.server.admin);

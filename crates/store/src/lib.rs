@@ -26,5 +26,5 @@ mod writer;
 
 pub use error::StoreError;
 pub use reader::Reader;
-pub use rows::{Day, GrantRow, KeyUse, NoDay, UsageDelta, UsageFilter, UsageRow};
+pub use rows::{Day, GrantRow, KeyUse, NoDay, UsageDelta, UsageFilter, UsagePlace, UsageRow};
 pub use store::{NotRecorded, Store};

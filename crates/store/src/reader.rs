@@ -4,7 +4,7 @@ use gatepost_meter::UnixSeconds;
 use rusqlite::{Connection, Row, ToSql};
 
 use crate::error::StoreError;
-use crate::rows::{GrantRow, KeyUse, UsageFilter, UsageRow};
+use crate::rows::{GrantRow, KeyUse, UsageFilter, UsagePlace, UsageRow};
 use crate::schema;
 
 /// Reads what was committed, beside whoever writes, and changes nothing.
@@ -29,12 +29,19 @@ impl Reader {
     /// # Errors
     /// It cannot be read.
     pub fn usage(&self, filter: &UsageFilter) -> Result<Vec<UsageRow>, StoreError> {
-        let (from, to) = (filter.from.map(|day| day.to_string()), filter.to.map(|day| day.to_string()));
+        let UsageFilter { caller, from, to, after, limit } = filter;
+        let (from, to) = (from.map(|day| day.to_string()), to.map(|day| day.to_string()));
+        // Before every other place, where none is given.
+        let start = UsagePlace { day: String::new(), caller: String::new(), api: String::new(), route: String::new() };
+        let UsagePlace { day, caller: name, api, route } = after.as_ref().unwrap_or(&start);
+        // A negative limit is none.
+        let limit = limit.map_or(-1, i64::from);
         self.rows(
             "SELECT day, caller, api, route, admitted, refused, bytes_out FROM usage
              WHERE (?1 IS NULL OR caller = ?1) AND day >= coalesce(?2, '') AND (?3 IS NULL OR day <= ?3)
-             ORDER BY day, caller, api, route",
-            &[&filter.caller, &from, &to],
+             AND (day, caller, api, route) > (?4, ?5, ?6, ?7)
+             ORDER BY day, caller, api, route LIMIT ?8",
+            &[caller, &from, &to, day, name, api, route, &limit],
             |row| {
                 Ok(UsageRow {
                     day: row.get(0)?,
@@ -67,6 +74,15 @@ impl Reader {
         self.rows("SELECT key, used FROM key_uses ORDER BY key", &[], |row| {
             Ok(KeyUse { key: row.get(0)?, at: UnixSeconds(row.get(1)?) })
         })
+    }
+
+    /// When one key was used last, if ever.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn last_use_of(&self, key: &[u8; 32]) -> Result<Option<UnixSeconds>, StoreError> {
+        let uses = self.rows("SELECT used FROM key_uses WHERE key = ?1", &[key], |row| Ok(UnixSeconds(row.get(0)?)))?;
+        Ok(uses.into_iter().next())
     }
 
     fn rows<T>(

@@ -60,6 +60,23 @@ pub struct UsageFilter {
     pub from: Option<Day>,
     /// Up to this day, and on it.
     pub to: Option<Day>,
+    /// Only what comes after this row.
+    pub after: Option<UsagePlace>,
+    /// At most so many rows.
+    pub limit: Option<u32>,
+}
+
+/// Where a row of usage stands among all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsagePlace {
+    /// When, in UTC: `2026-11-20`.
+    pub day: String,
+    /// The name of the caller.
+    pub caller: String,
+    /// The name of the API.
+    pub api: String,
+    /// The key of the route.
+    pub route: String,
 }
 
 /// How many units an account was granted in a window, less what it gave back.

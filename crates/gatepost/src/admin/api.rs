@@ -21,7 +21,7 @@ use crate::admin::problem::Problem;
 use crate::admin::view::{
     AddressSetView, DecisionView, DecisionsView, MeterView, OnRecord, Part, SnapshotView, TargetView,
 };
-use crate::admin::{Desk, ReloadEnd, json};
+use crate::admin::{Desk, ReloadEnd, json, usage};
 use crate::exit::Failure;
 use crate::why::report::{Report, SnapshotReport};
 use crate::why::{Asked, explain_live};
@@ -37,13 +37,15 @@ enum Operation {
     AddressSets,
     Throttles,
     Upstreams,
+    Usage,
+    Keys,
     Why,
 }
 
 /// A path, its method, and what that asks; `{id}` is one segment.
 type Route = (&'static str, Method, fn(&str) -> Operation);
 
-const ROUTES: [Route; 9] = [
+const ROUTES: [Route; 11] = [
     ("/openapi.json", Method::GET, |_| Operation::OpenApi),
     ("/v1/snapshot", Method::GET, |_| Operation::Snapshot),
     ("/v1/reload", Method::POST, |_| Operation::Reload),
@@ -52,6 +54,8 @@ const ROUTES: [Route; 9] = [
     ("/v1/address-sets", Method::GET, |_| Operation::AddressSets),
     ("/v1/throttles", Method::GET, |_| Operation::Throttles),
     ("/v1/upstreams", Method::GET, |_| Operation::Upstreams),
+    ("/v1/usage", Method::GET, |_| Operation::Usage),
+    ("/v1/keys", Method::GET, |_| Operation::Keys),
     ("/v1/why", Method::POST, |_| Operation::Why),
 ];
 
@@ -68,14 +72,14 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// Entries of a list in one answer, at most, and unless something else is asked for.
-const LONGEST_LIST: usize = 1000;
-const USUAL_LIST: usize = 100;
+pub(super) const LONGEST_LIST: usize = 1000;
+pub(super) const USUAL_LIST: usize = 100;
 
 /// How long a decision that was made just now may take to be on record, and how often that is looked at.
 const ON_RECORD: Duration = Duration::from_millis(300);
 const LOOK: Duration = Duration::from_millis(10);
 
-type Answer = Result<Response<Full<Bytes>>, Problem>;
+pub(super) type Answer = Result<Response<Full<Bytes>>, Problem>;
 
 /// Whether this is a path of the API.
 pub(super) fn has(path: &str) -> bool {
@@ -158,6 +162,8 @@ async fn obey(desk: &Arc<Desk>, operation: Operation, request: Request<Incoming>
             })
             .await
         }
+        Operation::Usage => usage::usage(desk, &query, request.headers()).await,
+        Operation::Keys => usage::keys(desk, &query).await,
         Operation::Why => {
             let asked: Asked = read(&body(request).await?)?;
             beside(desk, |desk| why(&desk, asked)).await
@@ -166,7 +172,7 @@ async fn obey(desk: &Arc<Desk>, operation: Operation, request: Request<Incoming>
 }
 
 /// Does what takes long beside the control thread.
-async fn beside(desk: &Arc<Desk>, answer: impl FnOnce(Arc<Desk>) -> Answer + Send + 'static) -> Answer {
+pub(super) async fn beside(desk: &Arc<Desk>, answer: impl FnOnce(Arc<Desk>) -> Answer + Send + 'static) -> Answer {
     let desk = Arc::clone(desk);
     let answered = spawn_blocking(move || answer(desk)).await;
     answered.unwrap_or_else(|_| {
@@ -296,16 +302,16 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| bad(format!("the body is not what is expected: {error}")))
 }
 
-fn number(name: &str, value: &str, most: usize) -> Result<usize, Problem> {
+pub(super) fn number(name: &str, value: &str, most: usize) -> Result<usize, Problem> {
     let number = value.parse().ok().filter(|number| *number <= most);
     number.ok_or_else(|| bad(format!("`{name}` is a number up to {most}")))
 }
 
-fn unknown(name: &str, known: &str) -> Problem {
+pub(super) fn unknown(name: &str, known: &str) -> Problem {
     bad(format!("there is no parameter {name:?}; there are {known}"))
 }
 
-fn bad(detail: impl Into<String>) -> Problem {
+pub(super) fn bad(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, detail)
 }
 

@@ -38,6 +38,11 @@ impl Problem {
         self
     }
 
+    /// A text that it says besides.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.more.get(name).and_then(Value::as_str)
+    }
+
     pub(crate) fn answer(&self) -> Response<Full<Bytes>> {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = super::json(status, self);

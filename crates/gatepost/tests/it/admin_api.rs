@@ -40,10 +40,10 @@ targets = ["http://127.0.0.1:1", "http://127.0.0.1:2"]
 "#;
 
 /// The description, for what it says of one answer.
-struct Description(Json);
+pub(crate) struct Description(Json);
 
 impl Description {
-    async fn of(running: &Running) -> Self {
+    pub(crate) async fn of(running: &Running) -> Self {
         let (status, document) = running.told("/openapi.json").await;
         assert_eq!(status, 200);
         Self(document)
@@ -51,7 +51,7 @@ impl Description {
 
     /// Checks an answer against what is said of it.
     #[track_caller]
-    fn check(&self, method: &str, path: &str, response: &Response) -> Json {
+    pub(crate) fn check(&self, method: &str, path: &str, response: &Response) -> Json {
         let body: Json = serde_json::from_slice(&response.body).unwrap();
         let said = &self.0["paths"][path][method]["responses"][response.status.to_string()];
         let said = match said["$ref"].as_str() {
@@ -96,6 +96,9 @@ async fn every_answer_is_as_the_description_says() {
         ("get", "/v1/throttles", "/v1/throttles?limit=1000", "", 200),
         ("get", "/v1/throttles", "/v1/throttles?offset=-1", "", 400),
         ("get", "/v1/upstreams", "/v1/upstreams?offset=1&limit=1", "", 200),
+        ("get", "/v1/usage", "/v1/usage?caller=nobody&from=2026-11-20", "", 200),
+        ("get", "/v1/usage", "/v1/usage?from=2026-11-31", "", 400),
+        ("get", "/v1/keys", "/v1/keys?caller=nobody", "", 200),
         ("post", "/v1/why", "/v1/why", asked, 200),
         ("post", "/v1/why", "/v1/why", nonsense, 422),
         ("post", "/v1/why", "/v1/why", "{", 400),

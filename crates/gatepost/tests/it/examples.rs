@@ -183,3 +183,45 @@ fn signed_webhooks(backend: &str) -> Home {
     }
     home
 }
+
+#[tokio::test]
+async fn single_client_lets_in_one_client_from_its_addresses_with_its_key_and_no_more_than_was_agreed() {
+    let origin = Origin::start(Script::ok("orders")).await;
+    let home = single_client(&origin.url());
+    let key = home.read("acme.key");
+    let (_running, address) = home.run().await;
+    let asked = |key: &str| format!("GET /orders/7 HTTP/1.1\nhost: a\nx-api-key: {key}\n\n");
+    let mut client = Raw::connect(address).await;
+    assert_eq!(client.get("/orders/7").await.status, 401);
+    assert_eq!(client.ask(&asked("gp_00000000000000000000000000000000000000")).await.status, 401);
+    let mut thief = Raw::connect_from([127, 0, 0, 2].into(), address).await;
+    assert_eq!(thief.ask(&asked(key.trim())).await.status, 401);
+    // A key alone is no signature.
+    let posted = format!("POST /orders HTTP/1.1\nhost: a\nx-api-key: {}\ncontent-length: 2\n\n{{}}", key.trim());
+    assert_eq!(client.ask(&posted).await.status, 401);
+    assert_eq!(origin.accepted(), 0);
+    let mut admitted = 0;
+    let refused = loop {
+        let answer = client.ask(&asked(key.trim())).await;
+        if answer.status != 200 {
+            break answer;
+        }
+        admitted += 1;
+        let left = answer.header("ratelimit").unwrap();
+        assert!(left.starts_with(&format!("\"quota\";r={};", 1000 - admitted)), "{left}");
+    };
+    assert_eq!(refused.status, 429);
+    assert!(admitted >= 10, "{admitted}");
+}
+
+/// The example in a directory of its own, on a free port and before this backend.
+fn single_client(backend: &str) -> Home {
+    let example = examples().join("single-client");
+    let text = fs::read_to_string(example.join("gatepost.toml")).unwrap();
+    let text = text.replace("127.0.0.1:8080", "127.0.0.1:0").replace("http://127.0.0.1:9000", backend);
+    let home = Home::new(&(text + "\n[server]\nadmin = \"off\"\n"));
+    for file in ["acme.key", "acme.secret"] {
+        home.write(file, &fs::read_to_string(example.join(file)).unwrap());
+    }
+    home
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 
 use gatepost_meter::{Granted, Ledger, Period, Quota, Unavailable, UnixSeconds};
-use gatepost_store::{Day, GrantRow, KeyUse, Store, StoreError, UsageDelta, UsageFilter, UsageRow};
+use gatepost_store::{Day, GrantRow, KeyUse, Store, StoreError, UsageDelta, UsageFilter, UsagePlace, UsageRow};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -123,7 +123,14 @@ fn usage_adds_up_by_caller_route_and_day() {
     let fourth = row("acme", "GET /a", "2026-11-21", 1, 1, 0);
     let by = |caller: Option<&str>, from: Option<&str>, to: Option<&str>| {
         let day = |text: Option<&str>| text.map(|text| text.parse::<Day>().expect("a day"));
-        store.usage(&UsageFilter { caller: caller.map(str::to_owned), from: day(from), to: day(to) }).unwrap()
+        store
+            .usage(&UsageFilter {
+                caller: caller.map(str::to_owned),
+                from: day(from),
+                to: day(to),
+                ..UsageFilter::default()
+            })
+            .unwrap()
     };
     assert_eq!(by(None, None, None), [first.clone(), second.clone(), third.clone(), fourth.clone()]);
     assert_eq!(by(Some("acme"), None, Some("2026-11-20")), [first, second]);
@@ -311,4 +318,37 @@ fn a_directory_that_is_not_there_is_told_of() {
     let directory = TempDir::new().unwrap();
     let error = Store::open(&directory.path().join("nowhere")).unwrap_err();
     assert!(matches!(error, StoreError::Create { .. }), "{error}");
+}
+
+#[test]
+fn usage_is_read_part_by_part_and_no_row_twice() {
+    let directory = TempDir::new().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let days = ["2026-11-19", "2026-11-20"];
+    let rows =
+        days.into_iter().flat_map(|day| (0..25).map(move |number| delta("acme", &format!("GET /{number}"), day, 1, 0)));
+    store.record(rows.collect()).unwrap();
+    store.flush().unwrap();
+    let all = store.usage(&UsageFilter::default()).unwrap();
+    let (mut parts, mut after) = (Vec::new(), None);
+    loop {
+        let part = store.usage(&UsageFilter { after, limit: Some(7), ..UsageFilter::default() }).unwrap();
+        let Some(last) = part.last().cloned() else { break };
+        assert!(part.len() <= 7);
+        let UsageRow { day, caller, api, route, .. } = last;
+        after = Some(UsagePlace { day, caller, api, route });
+        parts.extend(part);
+    }
+    assert_eq!((parts.len(), parts), (50, all));
+}
+
+#[test]
+fn the_last_use_of_one_key_is_read_by_itself() {
+    let directory = TempDir::new().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    store.keys_used(vec![KeyUse { key: [7; 32], at: UnixSeconds(77) }, KeyUse { key: [8; 32], at: UnixSeconds(88) }]);
+    store.flush().unwrap();
+    let reader = Store::open_read_only(directory.path()).unwrap();
+    assert_eq!(reader.last_use_of(&[8; 32]).unwrap(), Some(UnixSeconds(88)));
+    assert_eq!(reader.last_use_of(&[9; 32]).unwrap(), None);
 }
