@@ -60,7 +60,7 @@ impl Running {
     /// The one at `admin`; else the one that `file` says.
     pub(crate) fn at(admin: Option<AdminAddress>, token: Option<TokenSource>, file: &Path) -> Result<Self, Failure> {
         if let Some(at) = admin {
-            let token = token.map(|source| source.read()).transpose()?;
+            let token = token.map(|source| source.read("the admin token")).transpose()?;
             return Ok(Self { at, token: token.map(|token| bearer(&token)).transpose()? });
         }
         let Loaded { model, .. } = load(file)?;
@@ -168,14 +168,15 @@ impl Told {
 }
 
 impl TokenSource {
-    fn read(&self) -> Result<Vec<u8>, Failure> {
+    /// What it holds; `what` that is.
+    pub(crate) fn read(&self, what: &str) -> Result<Vec<u8>, Failure> {
         match self {
             Self::Variable(name) => std::env::var(name)
                 .map(String::into_bytes)
-                .map_err(|error| Failure::CannotRun(format!("the admin token in the environment as {name}: {error}"))),
+                .map_err(|error| Failure::CannotRun(format!("{what} in the environment as {name}: {error}"))),
             Self::File(path) => {
                 let mut token = std::fs::read(path).map_err(|error| {
-                    Failure::CannotRun(format!("cannot read the admin token in {}: {error}", path.display()))
+                    Failure::CannotRun(format!("cannot read {what} in {}: {error}", path.display()))
                 })?;
                 // As in the configuration.
                 if token.ends_with(b"\n") {

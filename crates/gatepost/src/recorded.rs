@@ -33,6 +33,8 @@ pub(crate) struct Recorded<'l> {
     pub(crate) api: Option<Cow<'l, str>>,
     #[serde(borrow, default)]
     pub(crate) route: Option<Cow<'l, str>>,
+    #[serde(borrow, default)]
+    pub(crate) caller: Option<Cow<'l, str>>,
     pub(crate) verdict: LoggedVerdict,
     #[serde(borrow, default)]
     pub(crate) reason: Option<Cow<'l, str>>,
@@ -107,7 +109,8 @@ impl Recorded<'_> {
         if host.len() > UNCUT || path.len() > UNCUT {
             return None;
         }
-        Some(judge.judge(&Asked { listener, client: *client, method: &method, host, path }))
+        let caller = self.caller.as_deref();
+        Some(judge.judge(&Asked { listener, client: *client, method: &method, host, path, caller }))
     }
 
     /// What was asked for, to be shown to people: `192.0.2.7 GET example.com/path`.

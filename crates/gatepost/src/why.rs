@@ -13,7 +13,7 @@ use gatepost_config::model::{Listener, Model};
 use gatepost_config::{Loaded, load};
 use gatepost_gateway::{ExplainError, Explanation, InForce, Inquiry, explain};
 use http::header::HOST;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::{Deserialize, Serialize};
 
 use crate::ask::{AdminAddress, Running, TokenSource};
@@ -27,6 +27,12 @@ pub(crate) struct Question {
     /// The peer of the connection: the client's address, unless it is a sender that `behind` lists
     #[arg(long, value_name = "ADDR", required_unless_present = "decision")]
     from: Option<IpAddr>,
+    /// The caller that it comes from, taken to prove that in every way that the route asks for
+    #[arg(long, value_name = "NAME")]
+    caller: Option<String>,
+    /// An API key that it brings, judged as it is: `env:NAME` or `file:PATH`
+    #[arg(long, value_name = "KEY")]
+    key: Option<TokenSource>,
     /// A header of the request; repeat it for more. `content-length: N` declares a body of N bytes
     #[arg(short = 'H', long = "header", value_name = "'NAME: VALUE'")]
     headers: Vec<Header>,
@@ -37,7 +43,7 @@ pub(crate) struct Question {
     #[arg(long)]
     live: bool,
     /// Why the running gateway refused a request: the id in its answer's `x-gatepost-decision`
-    #[arg(long, value_name = "ID", conflicts_with_all = ["from", "headers", "listener", "live", "method", "url"])]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["from", "caller", "key", "headers", "listener", "live", "method", "url"])]
     decision: Option<String>,
     /// Where the running gateway is asked: `http://ADDR:PORT` or `unix:PATH` [default: `admin` in the file]
     #[arg(long, value_name = "ADMIN")]
@@ -67,19 +73,23 @@ pub(crate) struct Asked {
     headers: Vec<Header>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     listener: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    caller: Option<String>,
 }
 
 /// Explains, and answers with the exit code of the verdict. The examples of the file are not judged: one that fails may
 /// be why somebody asks.
 pub(crate) fn why(file: &Path, question: Question) -> Result<ExitCode, Failure> {
-    let Question { from, headers, listener, live, decision, admin, admin_token, json, method, url } = question;
+    let Question { from, caller, key, mut headers, listener, live, decision, .. } = question;
+    let Question { admin, admin_token, json, method, url, .. } = question;
+    headers.extend(key.map(|key| key.read("the API key").and_then(key_header)).transpose()?);
     if admin.is_some() && !live && decision.is_none() {
         return Err(Failure::Usage("`--admin` is where `--live` and `--decision` ask".to_owned()));
     }
     let running = || Running::at(admin, admin_token, file);
     let asked = match (from, method, url) {
         (Some(from), Some(method), Some(url)) => {
-            Some(Asked { from, method: method.to_string(), url, headers, listener })
+            Some(Asked { from, method: method.to_string(), url, headers, listener, caller })
         }
         _ => None,
     };
@@ -123,13 +133,29 @@ impl Asked {
         model: &Model,
         explain: impl FnOnce(&Inquiry<'_>) -> Result<Explanation, ExplainError>,
     ) -> Result<Explanation, Failure> {
-        let Self { from, method, url, headers: named, listener } = self;
+        let Self { from, method, url, headers: named, listener, caller } = self;
         let method = method.parse().map_err(|_| Failure::Usage(format!("{method:?} is no method")))?;
         let listener = choose(model, listener.as_deref(), &url)?;
-        let inquiry =
-            Inquiry { from, listener: &listener.name, headers: headers(named, &url), method, target: url.target() };
-        explain(&inquiry).map_err(|error| Failure::CannotRun(error.to_string()))
+        let inquiry = Inquiry {
+            from,
+            listener: &listener.name,
+            headers: headers(named, &url),
+            method,
+            target: url.target(),
+            caller: caller.as_deref(),
+        };
+        explain(&inquiry).map_err(|error| match error {
+            ExplainError::NoCaller(_) => Failure::Usage(error.to_string()),
+            ExplainError::NoListener(_) | ExplainError::Contradiction(_) => Failure::CannotRun(error.to_string()),
+        })
     }
+}
+
+/// The header that an API key comes in.
+fn key_header(key: Vec<u8>) -> Result<Header, Failure> {
+    let value = HeaderValue::from_bytes(&key);
+    let value = value.map_err(|_| Failure::CannotRun("the API key is none that HTTP can carry".to_owned()))?;
+    Ok(Header { name: HeaderName::from_static("x-api-key"), value })
 }
 
 /// The headers of the request: those named, and the URL's host unless they name one.

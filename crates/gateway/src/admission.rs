@@ -1,6 +1,7 @@
 //! Whether a request may enter. One function, over the facts of the request, a route and the meters; whoever wants to
 //! know why asks that same function.
 
+mod identity;
 mod policy;
 
 pub(crate) use self::policy::RequestArn;
@@ -9,16 +10,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use gatepost_config::model::ThrottleBy;
+use gatepost_config::model::{ProofKind, ThrottleBy};
 use gatepost_meter::{ClientLevel, ClientTable, Exceeded, Nanos, Slot, take_all};
 
-use crate::caller::Caller;
+use self::identity::{Asking, Identity, be_here, let_in};
+use self::policy::Later;
+use crate::caller::{BodyVerifier, Caller, ProofKinds, Proven};
 use crate::clock::Clock;
 use crate::rejection::Rejection;
-use crate::request::Facts;
-use crate::signature::{Claim, Delivery, Flaw, NotRemembered, Signed, Verified, Verifier};
-use crate::snapshot::{AddressRule, CallerRule, Entry, Listing, Parallel, Route};
-use crate::trace::{Note, Trace};
+use crate::request::{Assumed, Facts};
+use crate::signature::{Claim, Delivery, Flaw, NotRemembered, Signed, Verified};
+use crate::snapshot::{AddressRule, CallerRule, Listing, Parallel, Route};
+use crate::trace::{NoTrace, Note, Trace};
 
 /// Proof that a request was admitted. Only this module makes one, and no integration runs without it.
 #[derive(Debug)]
@@ -26,19 +29,26 @@ pub(crate) struct Permit {
     route: Arc<Route>,
     /// Whose request it is, if that is known.
     caller: Option<Arc<Caller>>,
+    /// How that was proven.
+    proofs: ProofKinds,
     /// Held until the answer has ended.
     _slot: Option<Slot>,
     /// What is forgotten again if it does not arrive.
-    delivery: Option<Box<Delivery>>,
+    deliveries: Vec<Delivery>,
 }
 
 /// A request that may enter if its body is signed as it claims.
 #[derive(Debug)]
 pub(crate) struct Candidate {
     route: Arc<Route>,
-    /// Whose request it is, if that is known, or claimed to be.
-    caller: Option<Arc<Caller>>,
-    claim: Box<Claim>,
+    client: IpAddr,
+    identity: Identity,
+    /// Whether its body decides who it is from.
+    is_claimed: bool,
+    /// Why it is refused even then: who it is from is judged before that.
+    held: Option<Rejection>,
+    /// What policies are asked once it is known who it is from.
+    later: Option<Box<Later>>,
 }
 
 /// What becomes of a request that is not refused, as far as its head tells.
@@ -77,48 +87,101 @@ pub(crate) fn admit(
     if is_imitated {
         fit(facts.length, route.max_body, trace)?;
     }
-    let rules = match &route.entry {
-        Entry::Open => {
-            trace.note(|| Note::Open);
-            None
-        }
-        Entry::Rules(rules) => Some(rules),
-    };
+    let rules = route.entry.rules();
+    if rules.is_none() {
+        trace.note(|| Note::Open);
+    }
     if let Some(from) = rules.and_then(|rules| rules.from.as_ref()) {
         enter(facts.client, from, trace)?;
     }
-    // A Deny comes before every throttle there (request order of REST APIs).
-    let policies = rules.map(|rules| &rules.policies[..]).unwrap_or_default();
-    if is_imitated && !policies.is_empty() {
-        policy::allow(facts, route, policies, trace)?;
+    let is_asked = facts.assumed != Assumed::Somebody;
+    let asking = rules.and_then(|rules| rules.callers.as_ref()).filter(|_| is_asked);
+    let asking = asking.map(|rule| (rule, Asking::new(facts, route, rule)));
+    let (mut identity, mut held) = (Identity::default(), None);
+    if is_imitated {
+        held = imitate(facts, route, asking.as_ref(), meters, &mut identity, trace)?;
     }
     match meters {
+        // Who is refused anyway is so before every throttle.
+        _ if held.is_some() => {}
         Meters::Live(clock) => take_of_client(facts.client, &route.client_tables, clock, trace)?,
         Meters::Observed(clock) => look_at_client(facts.client, &route.client_tables, clock.now(), trace)?,
         Meters::Full => {}
     }
-    let caller = match rules.and_then(|rules| rules.callers.as_ref()) {
-        Some(rule) => Some(identify(facts, rule, trace)?),
-        None => None,
-    };
-    let claim = match (rules.and_then(|rules| rules.signed.as_deref()), meters) {
-        (Some(signed), Meters::Live(_) | Meters::Observed(_)) => Some(claim(facts, signed, trace)?),
-        (Some(_), Meters::Full) | (None, _) => None,
-    };
-    if !is_imitated && !policies.is_empty() {
-        policy::allow(facts, route, policies, trace)?;
+    if let (false, Some((rule, asking))) = (is_imitated, &asking) {
+        asking.identify(&mut identity, trace)?;
+        held = hold(list(rule, &identity, trace), meters, &identity)?;
     }
+    match (rules.and_then(|rules| rules.signed.as_deref()), meters) {
+        (Some(signed), Meters::Live(_) | Meters::Observed(_)) if held.is_none() => {
+            identity.claims.delivery = Some(claim(facts, signed, trace)?);
+        }
+        (Some(_) | None, _) => {}
+    }
+    let mut later = None;
     if !is_imitated {
+        if identity.claims.signers.is_empty() || identity.caller.is_some() {
+            policy::allow(facts, route, identity.caller.as_ref(), trace)?;
+        } else {
+            later = Later::of(facts, route);
+        }
         fit(facts.length, route.max_body, trace)?;
     }
-    if let Some(claim) = claim {
-        if let Meters::Live(clock) = meters {
-            peek(route, caller.as_deref(), clock, trace)?;
+    if !identity.claims.is_empty() && !matches!(meters, Meters::Full) {
+        if let (Meters::Live(clock), None) = (meters, &held) {
+            peek(route, identity.caller.as_deref(), clock, trace)?;
         }
-        return Ok(Admission::Candidate(Candidate { route: Arc::clone(route), caller, claim }));
+        let is_claimed = !identity.is_proven();
+        let (route, client) = (Arc::clone(route), facts.client);
+        return Ok(Admission::Candidate(Candidate { route, client, identity, is_claimed, held, later }));
     }
-    let slot = meters.take(route, caller.as_deref(), trace)?;
-    Ok(Admission::Permit(Permit { route: Arc::clone(route), caller, _slot: slot, delivery: None }))
+    let slot = meters.take(route, identity.caller.as_deref(), trace)?;
+    let Identity { caller, proofs, .. } = identity;
+    Ok(Admission::Permit(Permit { route: Arc::clone(route), caller, proofs, _slot: slot, deliveries: Vec::new() }))
+}
+
+/// What is asked before any throttle where AWS is imitated: who signed the request, then policies, then keys (request
+/// order of REST APIs). What it is refused for although it may be signed, if its body decides that.
+fn imitate(
+    facts: &Facts<'_>,
+    route: &Route,
+    asking: Option<&(&CallerRule, Asking<'_, '_>)>,
+    meters: Meters,
+    identity: &mut Identity,
+    trace: &mut impl Trace,
+) -> Result<Option<Rejection>, Rejection> {
+    if let Some((_, asking)) = asking {
+        asking.sign_in(identity, trace)?;
+    }
+    let allowed = policy::allow(facts, route, identity.signed_in(), trace);
+    let held = hold(allowed, meters, identity)?;
+    let (None, Some((rule, asking))) = (&held, asking) else { return Ok(held) };
+    let checked = asking.check_in(identity, trace);
+    let listed = checked.and_then(|()| list(rule, identity, trace));
+    hold(listed, meters, identity)
+}
+
+/// Whether the route lets in who it is from. Of who only claims to be somebody nothing is told yet.
+fn list(rule: &CallerRule, identity: &Identity, trace: &mut impl Trace) -> Result<(), Rejection> {
+    match &identity.caller {
+        Some(caller) if identity.is_proven() => let_in(rule, caller, identity.proofs, trace),
+        Some(caller) => let_in(rule, caller, identity.proofs, &mut NoTrace),
+        None => Ok(()),
+    }
+}
+
+/// Refuses, unless it is not known yet who it is from: whether its credentials are good comes before what they are good
+/// for.
+fn hold(
+    judged: Result<(), Rejection>,
+    meters: Meters,
+    identity: &Identity,
+) -> Result<Option<Rejection>, Rejection> {
+    match judged {
+        Ok(()) => Ok(None),
+        Err(rejection) if identity.is_proven() || matches!(meters, Meters::Full) => Err(rejection),
+        Err(rejection) => Ok(Some(rejection)),
+    }
 }
 
 impl Meters {
@@ -143,31 +206,31 @@ impl Candidate {
         &self.route
     }
 
-    /// What verifies the body.
-    ///
-    /// # Errors
-    /// Never: only a route that asks for signatures has candidates.
-    pub(crate) fn verifier(&self) -> Result<Verifier<'_>, Rejection> {
-        let signed = self.route.entry.signed().ok_or(Rejection::Unsigned)?;
-        Ok(Verifier::new(signed, &self.claim))
+    /// Why it is refused even if its body is signed as it claims.
+    pub(crate) fn held(&self) -> Option<&Rejection> {
+        self.held.as_ref()
     }
 
-    /// Lets the request in, now that its body is `verified`. From here on its delivery is remembered, if it is to be.
+    /// What verifies the body. To be asked for once.
+    pub(crate) fn verifier(&mut self) -> BodyVerifier<'_> {
+        let Self { route, identity: Identity { caller, claims, .. }, .. } = self;
+        claims.verifier(route.entry.signed(), caller.as_ref())
+    }
+
+    /// Lets the request in, now that what it claims is `proven`. From here on its delivery is remembered, if it is to be.
     ///
     /// # Errors
-    /// It was let in before, or there is no room among those under way, or no token.
-    pub(crate) fn take(self, verified: Verified, clock: Clock, trace: &mut impl Trace) -> Result<Permit, Rejection> {
-        let delivery = verified.remember(clock.now()).map_err(|refused| match refused {
-            NotRemembered::Replayed => Rejection::Replayed,
-            NotRemembered::Full => Rejection::DeliveriesFull,
-        })?;
-        match take(&self.route, self.caller.as_deref(), clock, trace) {
-            Ok(slot) => {
-                let Self { route, caller, .. } = self;
-                Ok(Permit { route, caller, _slot: slot, delivery: delivery.map(Box::new) })
-            }
+    /// It is from somebody who may not enter, or was let in before, or there is no room among those under way, or no
+    /// token.
+    pub(crate) fn take(mut self, proven: Proven, clock: Clock, trace: &mut impl Trace) -> Result<Permit, Rejection> {
+        let Proven { delivery, signer } = proven;
+        let (signer, signed) = signer.unzip();
+        self.settle(signer, trace)?;
+        let deliveries = remember(delivery.into_iter().chain(signed), clock.now())?;
+        match take(&self.route, self.identity.caller.as_deref(), clock, trace) {
+            Ok(slot) => Ok(self.permit(slot, deliveries)),
             Err(rejection) => {
-                delivery.into_iter().for_each(Delivery::forget);
+                deliveries.into_iter().for_each(Delivery::forget);
                 Err(rejection)
             }
         }
@@ -177,10 +240,54 @@ impl Candidate {
     ///
     /// # Errors
     /// As of [`Candidate::take`].
-    pub(crate) fn assume_verified(self, meters: Meters, trace: &mut impl Trace) -> Result<Permit, Rejection> {
-        let slot = meters.take(&self.route, self.caller.as_deref(), trace)?;
-        Ok(Permit { route: self.route, caller: self.caller, _slot: slot, delivery: None })
+    pub(crate) fn assume_verified(mut self, meters: Meters, trace: &mut impl Trace) -> Result<Permit, Rejection> {
+        let signer = self.identity.claims.signers.first().map(|signer| Arc::clone(&signer.caller));
+        self.settle(signer, trace)?;
+        let slot = meters.take(&self.route, self.identity.caller.as_deref(), trace)?;
+        Ok(self.permit(slot, Vec::new()))
     }
+
+    /// Judges what depends on who it is from, where only the body has told.
+    fn settle(&mut self, signer: Option<Arc<Caller>>, trace: &mut impl Trace) -> Result<(), Rejection> {
+        let Self { route, client, identity, is_claimed, held, later } = self;
+        if let (None, Some(signer)) = (&identity.caller, signer) {
+            be_here(&signer, ProofKind::Signed, *client, trace)?;
+            identity.caller = Some(signer);
+        }
+        let caller = identity.caller.as_ref();
+        let listed = match (route.entry.callers(), caller) {
+            (Some(rule), Some(caller)) if *is_claimed => let_in(rule, caller, identity.proofs, trace),
+            _ => Ok(()),
+        };
+        if let Some(held) = held.take() {
+            return Err(held);
+        }
+        listed?;
+        later.take().map_or(Ok(()), |later| policy::allow(&later.facts(), route, caller, trace))
+    }
+
+    fn permit(self, slot: Option<Slot>, deliveries: Vec<Delivery>) -> Permit {
+        let Self { route, identity: Identity { caller, proofs, .. }, .. } = self;
+        Permit { route, caller, proofs, _slot: slot, deliveries }
+    }
+}
+
+/// Remembers all of them, or none.
+fn remember(all: impl Iterator<Item = Verified>, now: Nanos) -> Result<Vec<Delivery>, Rejection> {
+    let mut deliveries = Vec::new();
+    for verified in all {
+        match verified.remember(now) {
+            Ok(delivery) => deliveries.extend(delivery),
+            Err(refused) => {
+                deliveries.into_iter().for_each(Delivery::forget);
+                return Err(match refused {
+                    NotRemembered::Replayed => Rejection::Replayed,
+                    NotRemembered::Full => Rejection::DeliveriesFull,
+                });
+            }
+        }
+    }
+    Ok(deliveries)
 }
 
 fn enter(client: IpAddr, rule: &AddressRule, trace: &mut impl Trace) -> Result<(), Rejection> {
@@ -242,11 +349,6 @@ fn look_at_client(
         }
     }
     longest_wait.map_or(Ok(()), |exceeded| Err(Rejection::Throttled(exceeded)))
-}
-
-/// Which caller it is from, as far as its head tells.
-fn identify(_: &Facts<'_>, _: &CallerRule, _: &mut impl Trace) -> Result<Arc<Caller>, Rejection> {
-    Err(Rejection::AddressNotListed)
 }
 
 /// Whether the request claims a signature that could be good.
@@ -354,9 +456,15 @@ impl Permit {
         self.caller.as_ref()
     }
 
+    /// The proofs that the request's headers may hold: those that were given, and keys wherever they are proofs.
+    pub(crate) fn proofs(&self) -> ProofKinds {
+        let keys = self.route.entry.callers().map_or(ProofKinds::NONE, |rule| rule.kinds.within(ProofKinds::KEYS));
+        self.proofs.and(keys)
+    }
+
     /// The delivery did not arrive: its sender may try again.
     pub(crate) fn forget_delivery(&mut self) {
-        self.delivery.take().into_iter().for_each(|delivery| delivery.forget());
+        self.deliveries.drain(..).for_each(Delivery::forget);
     }
 }
 

@@ -24,6 +24,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::admission::Permit;
+use crate::caller::ProofKinds;
 use crate::compat::Imitation;
 use crate::connection::Connection;
 use crate::forward::pool::Pooled;
@@ -499,6 +500,11 @@ impl Exchange {
     /// Listens to what is decided about the request, for its record.
     pub(crate) fn trace(&mut self) -> Option<&mut Notes> {
         self.record.as_mut().map(|record| &mut record.notes)
+    }
+
+    /// The proofs that its headers may hold: those that it gave, and keys wherever they are proofs.
+    pub(crate) fn proofs(&self) -> ProofKinds {
+        self.permit.as_ref().map_or(ProofKinds::NONE, Permit::proofs)
     }
 
     /// It did not arrive, so if it comes again that is no replay.

@@ -1,20 +1,40 @@
 //! Callers: who is known, and what each has of limits that are its own.
 
+mod access;
+mod body;
+mod flaw;
+mod kinds;
 mod meters;
+pub(crate) mod proof;
+mod table;
 
+pub(crate) use self::access::Access;
+pub(crate) use self::body::{BodyVerifier, Claims, Proven, Signer};
+pub(crate) use self::flaw::CredentialFlaw;
+pub(crate) use self::kinds::ProofKinds;
 pub(crate) use self::meters::CallerMeters;
 
 use std::sync::Arc;
 
-use gatepost_config::model;
+use gatepost_config::model::{self, KeyHash, ProofKind};
 
+use crate::caller::table::{Table, check_of_hash, check_of_text};
+use crate::signature::Signed;
 use crate::snapshot::Addresses;
 
-/// All who are known, as one snapshot knows them.
+/// All who are known, as one snapshot knows them. To find one of a million takes about as long as one of ten.
 #[derive(Debug, Default)]
 pub(crate) struct Callers {
     /// By number: in the order of their names.
     all: Box<[Arc<Caller>]>,
+    by_key: Table,
+    by_access_key: Table,
+    /// How some of them prove who they are.
+    pub(crate) kinds: ProofKinds,
+    /// Those who sign bodies, by number, in order.
+    pub(crate) signers: Arc<[u32]>,
+    /// Whether some have a policy of their own.
+    pub(crate) have_policies: bool,
 }
 
 /// Somebody who is known.
@@ -26,13 +46,33 @@ pub(crate) struct Caller {
     pub(crate) written: Arc<model::Caller>,
     /// Where its proofs are good from; absent: anywhere.
     pub(crate) from: Option<Addresses>,
+    /// Its access keys for Signature Version 4.
+    pub(crate) access: Box<[Arc<Access>]>,
+    /// How it signs bodies.
+    pub(crate) signed: Option<Box<Signed>>,
     /// What it has of its limits, across reloads.
     pub(crate) meters: Arc<CallerMeters>,
 }
 
 impl Callers {
+    /// They come in the order of their names, and that of their numbers.
     pub(crate) fn new(all: Vec<Arc<Caller>>) -> Self {
-        Self { all: all.into() }
+        let mut by_key = Table::with_room_for(all.iter().map(|caller| caller.written.keys.len()).sum());
+        let mut by_access_key = Table::with_room_for(all.iter().map(|caller| caller.access.len()).sum());
+        let mut kinds = ProofKinds::NONE;
+        for caller in &all {
+            caller.written.keys.iter().for_each(|KeyHash(hash)| by_key.add(check_of_hash(hash), caller.number));
+            caller.access.iter().for_each(|access| by_access_key.add(check_of_text(access.id()), caller.number));
+            kinds = kinds.and(caller.kinds());
+        }
+        Self {
+            by_key,
+            by_access_key,
+            kinds,
+            signers: all.iter().filter(|caller| caller.signed.is_some()).map(|caller| caller.number).collect(),
+            have_policies: all.iter().any(|caller| caller.written.policy.is_some()),
+            all: all.into(),
+        }
     }
 
     /// The one of this name.
@@ -40,4 +80,35 @@ impl Callers {
         let place = self.all.binary_search_by(|caller| (*caller.written.name).cmp(name)).ok()?;
         self.all.get(place)
     }
+
+    /// The one with this number.
+    pub(crate) fn numbered(&self, number: u32) -> Option<&Arc<Caller>> {
+        self.all.get(number as usize)
+    }
+
+    /// The one with an API key of this SHA-256.
+    pub(crate) fn with_key(&self, hash: &[u8; 32]) -> Option<&Arc<Caller>> {
+        let has_it = |caller: &Arc<Caller>| caller.written.keys.contains(&KeyHash(*hash));
+        let found = self.by_key.find(check_of_hash(hash), |number| self.numbered(number).is_some_and(has_it));
+        self.numbered(found?)
+    }
+
+    /// The one with the access key of this id, and that.
+    pub(crate) fn with_access_key(&self, id: &str) -> Option<(&Arc<Caller>, &Access)> {
+        let find = |number| {
+            let caller = self.numbered(number)?;
+            caller.access.iter().find(|access| access.id() == id).map(|access| (caller, &**access))
+        };
+        find(self.by_access_key.find(check_of_text(id), |number| find(number).is_some())?)
+    }
 }
+
+impl Caller {
+    /// How it can prove who it is.
+    pub(crate) fn kinds(&self) -> ProofKinds {
+        ProofKind::ALL.into_iter().filter(|kind| self.written.has(*kind)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -9,12 +9,12 @@ mod rest;
 
 use bytes::Bytes;
 use gatepost_config::model::Compat;
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use self::rest::Words;
 use crate::record::RequestId;
-use crate::rejection::Rejection;
+use crate::rejection::{Reason, Rejection};
 use crate::request::Facts;
 use crate::snapshot::{ApiNames, Route};
 
@@ -27,8 +27,8 @@ pub(crate) struct Imitation {
     request_id: HeaderValue,
     gateway_id: HeaderValue,
     max_body: u64,
-    /// Why it is refused, where its head has to do with it.
-    refusal: Option<Words>,
+    /// What it is refused for by its head, and in which words: another reason may be found in its body.
+    refusal: Option<(Reason, Words)>,
 }
 
 impl Imitation {
@@ -38,13 +38,14 @@ impl Imitation {
             request_id: identity::request_id(asked.facts.headers.get(REQUEST_ID), id),
             gateway_id: identity::gateway_id(id),
             max_body: asked.max_body(),
-            refusal: rejection.map(|rejection| asked.words(rejection)),
+            refusal: rejection.map(|rejection| (rejection.reason(), asked.words(rejection))),
         }
     }
 
     /// The answer to a request that is refused, then or later. `headers` are overwritten; they spare an allocation.
     pub(crate) fn refuse(&mut self, rejection: &Rejection, headers: HeaderMap) -> Response<Bytes> {
-        let words = self.refusal.take().unwrap_or_else(|| Words::of(rejection, self.max_body));
+        let by_head = self.refusal.take().filter(|(reason, _)| *reason == rejection.reason());
+        let words = by_head.map_or_else(|| Words::of(rejection, self.max_body), |(_, words)| words);
         let by_the_front = words.is_by_the_front();
         let mut response = answer(words, rejection, headers);
         if !by_the_front {
@@ -56,9 +57,14 @@ impl Imitation {
     /// What goes on record of an answer: neither the names of its request, nor the credentials that it repeats.
     pub(crate) fn for_the_record(&self, response: &Response<Bytes>) -> Response<Bytes> {
         let mut response = response.clone();
-        if response.headers().get(ERROR_TYPE).is_some_and(|kind| kind == rest::INCOMPLETE_SIGNATURE) {
+        let kind = response.headers().get(ERROR_TYPE);
+        if kind.is_some_and(|kind| kind == rest::INCOMPLETE_SIGNATURE) {
             *response.body_mut() = Bytes::from_static(
                 br#"{"message":"(what is wrong with the Authorization header, which is not kept)"}"#,
+            );
+        } else if kind.is_some_and(|kind| kind == rest::INVALID_SIGNATURE) {
+            *response.body_mut() = Bytes::from_static(
+                br#"{"message":"(what is wrong with the signature, and what it should be of, which is not kept)"}"#,
             );
         }
         response.headers_mut().remove(REQUEST_ID);
@@ -112,6 +118,9 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 fn answer(words: Words, rejection: &Rejection, mut headers: HeaderMap) -> Response<Bytes> {
     headers.clear();
     rejection.tell_when(&mut headers);
+    if words.status != StatusCode::UNAUTHORIZED {
+        headers.remove(WWW_AUTHENTICATE);
+    }
     headers.insert(CONTENT_TYPE, words.content_type());
     if let Some(kind) = words.kind {
         headers.insert(ERROR_TYPE, HeaderValue::from_static(kind));

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use gatepost_config::Secret;
-use gatepost_config::model::{self, Model, ThrottleBy};
+use gatepost_config::model::{self, Model, ProofKind, ThrottleBy};
 use gatepost_meter::{Bucket, ClientTable, Law, Nanos, Slots};
 use gatepost_net::tls::{Alpn, ClientTls, ServerTls, TlsError};
 use gatepost_net::{BelievedHeader, Destination, Fence, Host};
@@ -15,7 +15,7 @@ use gatepost_prefix::PrefixSet;
 use gatepost_ranges::{Feeds, LiveSet};
 use http::{HeaderMap, HeaderValue};
 
-use crate::caller::{Caller, CallerMeters, Callers};
+use crate::caller::{Access, Caller, CallerMeters, Callers, ProofKinds};
 use crate::gateway::ApplyError;
 use crate::log_line::route_fields;
 use crate::router::Router;
@@ -36,6 +36,10 @@ pub(crate) struct Lasting {
     slots: HashMap<(Arc<str>, Arc<str>), Arc<Slots>>,
     /// What callers have of their limits.
     callers: HashMap<Arc<str>, Arc<CallerMeters>>,
+    /// Access keys, with what was derived from their secrets.
+    access: HashMap<Box<str>, Arc<Access>>,
+    /// What is remembered of bodies that callers signed.
+    signers: HashMap<Arc<str>, Arc<Memory>>,
     /// What routes remember of their signed requests.
     signed: HashMap<(Arc<str>, Arc<str>), Arc<Memory>>,
     targets: HashMap<TargetName, Arc<Target>>,
@@ -292,12 +296,14 @@ impl Compiler<'_> {
             api: Arc::clone(names),
             key: Arc::clone(&route.key),
             matcher: route.matcher.clone(),
-            entry: self.entry(&route.entry, api, &route.key),
+            entry: self.entry(&route.entry, api, &route.key, names.compat),
             client_tables: throttles.client_tables.into(),
             buckets: throttles.buckets.into(),
             parallel: route.parallel.map(|cap| self.parallel(cap.get(), api, &route.key)),
             max_body: route.max_body,
-            reads_headers: route.entry.rules().is_some_and(|rules| !rules.policies.is_empty()),
+            reads_headers: route.entry.rules().is_some_and(|rules| {
+                !rules.policies.is_empty() || (rules.callers.is_some() && self.callers.have_policies)
+            }),
             action: self.action(&route.action),
             stats: self.stats.route(api, &route.key),
             log_fields: route_fields(&names.id, stage, &route.key),
@@ -361,7 +367,13 @@ impl Compiler<'_> {
         Arc::clone(self.lasting.slots.entry((Arc::clone(api), Arc::clone(route))).or_default())
     }
 
-    fn entry(&mut self, entry: &model::Entry, api: &Arc<str>, route: &Arc<str>) -> Entry {
+    fn entry(
+        &mut self,
+        entry: &model::Entry,
+        api: &Arc<str>,
+        route: &Arc<str>,
+        compat: Option<model::Compat>,
+    ) -> Entry {
         match entry {
             model::Entry::Open => Entry::Open,
             // Rules that ask for nothing let nobody in. No configuration has them.
@@ -376,7 +388,7 @@ impl Compiler<'_> {
                 from: rules.from.as_ref().map(|rule| self.from(rule)),
                 policies: rules.policies.iter().map(Arc::clone).collect(),
                 signed: rules.signed.as_ref().map(|signed| Box::new(self.signed(signed, api, route))),
-                callers: rules.callers.as_ref().map(|rule| self.caller_rule(rule)),
+                callers: rules.callers.as_ref().map(|rule| self.caller_rule(rule, rules.token.as_deref(), compat)),
             }),
         }
     }
@@ -387,25 +399,55 @@ impl Compiler<'_> {
         Signed::new(signed, Arc::clone(memory))
     }
 
-    fn caller_rule(&self, rule: &model::CallerRule) -> CallerRule {
-        let who = match &rule.who {
-            model::Who::Any => Who::Any,
+    fn caller_rule(
+        &self,
+        rule: &model::CallerRule,
+        token: Option<&model::TokenRule>,
+        compat: Option<model::Compat>,
+    ) -> CallerRule {
+        let known = &self.callers;
+        let (who, mut kinds, signers) = match &rule.who {
+            model::Who::Any => (Who::Any, known.kinds, Arc::clone(&known.signers)),
             model::Who::Named(names) => {
-                Who::Named(names.iter().filter_map(|name| Some(self.callers.named(name)?.number)).collect())
+                let mut named: Vec<&Arc<Caller>> = names.iter().filter_map(|name| known.named(name)).collect();
+                named.sort_unstable_by_key(|caller| caller.number);
+                let kinds = named.iter().fold(ProofKinds::NONE, |kinds, caller| kinds.and(caller.kinds()));
+                let signers = named.iter().filter(|caller| caller.signed.is_some()).map(|caller| caller.number);
+                (Who::Named(named.iter().map(|caller| caller.number).collect()), kinds, signers.collect())
             }
         };
-        CallerRule { who, proof: rule.proof.clone(), known: Arc::clone(&self.callers) }
+        let asked: ProofKinds = rule.proof.iter().copied().chain(token.map(|_| ProofKind::Jwt)).collect();
+        kinds = kinds.and(asked);
+        if compat.is_some() && !asked.is_empty() {
+            // As API Gateway does not look at the key of a method that needs none.
+            kinds = asked;
+        }
+        CallerRule { who, proof: rule.proof.clone(), kinds, signers, known: Arc::clone(known) }
     }
 
-    /// What they have of their limits stays with them, under their names.
+    /// What they have of their limits stays with them, under their names; what was derived from their secrets with these.
     fn callers(&mut self, written: &[Arc<model::Caller>]) -> Callers {
         let callers = written.iter().zip(0..).map(|(written, number)| {
             let meters = self.lasting.callers.entry(Arc::clone(&written.name)).or_default();
             let meters = Arc::clone(meters);
             let from = written.from.as_ref().map(|from| self.addresses(from));
-            Arc::new(Caller { number, written: Arc::clone(written), from, meters })
+            let access = written.access_keys.iter().map(|access| self.access(access)).collect();
+            let signed = written.signed.as_ref().map(|signed| {
+                let memory = self.lasting.signers.entry(Arc::clone(&written.name)).or_default();
+                Box::new(Signed::new(signed, Arc::clone(memory)))
+            });
+            Arc::new(Caller { number, written: Arc::clone(written), from, access, signed, meters })
         });
         Callers::new(callers.collect())
+    }
+
+    fn access(&mut self, written: &model::AccessKey) -> Arc<Access> {
+        if let Some(known) = self.lasting.access.get(&written.id).filter(|known| known.is_of(written)) {
+            return Arc::clone(known);
+        }
+        let access = Arc::new(Access::new(written));
+        self.lasting.access.insert(written.id.clone(), Arc::clone(&access));
+        access
     }
 
     fn from(&mut self, rule: &model::AddressRule) -> AddressRule {
@@ -540,6 +582,8 @@ impl Compiler<'_> {
         lasting.client_tables.retain(|name, table| used_meters.contains(name) || !table.is_full(*now));
         lasting.slots.retain(|_, slots| Arc::strong_count(slots) > 1);
         lasting.signed.retain(|_, memory| Arc::strong_count(memory) > 1 || memory.deliveries.holds_any(*now));
+        lasting.signers.retain(|_, memory| Arc::strong_count(memory) > 1 || memory.deliveries.holds_any(*now));
+        lasting.access.retain(|_, access| Arc::strong_count(access) > 1);
         lasting.targets.retain(|name, _| used_targets.contains(name));
         let used_clients: HashSet<_> = used_targets.iter().map(|name| (name.ca.clone(), name.http)).collect();
         lasting.clients.retain(|name, _| used_clients.contains(name));
@@ -559,11 +603,29 @@ fn without_secrets(model: &Model) -> Model {
     };
     for route in model.apis.iter_mut().flat_map(|api| &mut api.routes) {
         if let model::Entry::Rules(model::Rules { signed: Some(signed), .. }) = &mut route.entry {
-            let secrets = signed.secrets.iter().map(Secret::forgotten).collect();
-            *signed = Arc::new(model::Signed { secrets, ..model::Signed::clone(signed) });
+            *signed = Arc::new(signed_without_secrets(signed));
         }
     }
+    let has_secrets = |caller: &Arc<model::Caller>| !caller.access_keys.is_empty() || caller.signed.is_some();
+    if model.callers.iter().any(has_secrets) {
+        let told = |caller| if has_secrets(caller) { Arc::new(caller_without_secrets(caller)) } else { Arc::clone(caller) };
+        model.callers = model.callers.iter().map(told).collect();
+    }
     model
+}
+
+fn caller_without_secrets(caller: &model::Caller) -> model::Caller {
+    let mut told = caller.clone();
+    for access in &mut told.access_keys {
+        access.secret = access.secret.forgotten();
+        access.token = access.token.as_ref().map(Secret::forgotten);
+    }
+    told.signed = caller.signed.as_deref().map(|signed| Arc::new(signed_without_secrets(signed)));
+    told
+}
+
+fn signed_without_secrets(signed: &model::Signed) -> model::Signed {
+    model::Signed { secrets: signed.secrets.iter().map(Secret::forgotten).collect(), ..signed.clone() }
 }
 
 /// As many as a table of its own would have, until all tables together would take more than some 28 MB.

@@ -78,6 +78,15 @@ impl<'l> Decision<'l> {
         Self { route: None, imitates: None, outcome }
     }
 
+    /// Why it is refused, or will be unless its body is a worse reason.
+    pub(crate) fn refusal_at_hand(&self) -> Option<&Rejection> {
+        match &self.outcome {
+            Err(rejection) => Some(rejection),
+            Ok(Outcome::Candidate(candidate)) => candidate.held(),
+            Ok(Outcome::Admitted(_) | Outcome::ToHttps(_)) => None,
+        }
+    }
+
     /// The answer to a request that is refused.
     pub(crate) fn refusal(&self, facts: &Facts<'_>) -> Option<Response<Bytes>> {
         let rejection = self.outcome.as_ref().err()?;

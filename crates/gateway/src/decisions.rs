@@ -22,6 +22,7 @@ use http::{Method, Response, StatusCode};
 use thiserror::Error;
 use tokio::time::Instant;
 
+use crate::caller::ProofKinds;
 use crate::explain::{Explanation, explain_kept};
 use crate::record::{ClientFrom, PolicyHeaders, Record, RequestId};
 use crate::rejection::{Reason, Rejection};
@@ -88,6 +89,8 @@ pub(crate) struct Kept {
     pub(crate) headers: Option<Box<PolicyHeaders>>,
     pub(crate) api: Option<Arc<str>>,
     pub(crate) route: Option<Arc<str>>,
+    /// Who it was from and how that was proven, if it was.
+    pub(crate) caller: Option<(Arc<str>, ProofKinds)>,
     /// Whether it was let in, and failed afterwards.
     pub(crate) admitted: bool,
     pub(crate) notes: Notes,
@@ -147,6 +150,10 @@ pub struct DecisionSummary {
     pub api: Option<String>,
     /// The route's key, if one matched.
     pub route: Option<String>,
+    /// Whom it was from, if that was proven.
+    pub caller: Option<String>,
+    /// How: `key`, or `sigv4+key`.
+    pub proof: Option<&'static str>,
     /// Why.
     pub reason: Reason,
     /// What the client saw, if it was answered.
@@ -303,6 +310,7 @@ impl Ring {
 
 impl Kept {
     fn of(record: Record, reason: Reason) -> Self {
+        let caller = record.caller().map(|(caller, proofs)| (Arc::clone(&caller.written.name), proofs));
         let Record { id, at, snapshot, listener, client_from, tls, is_http2, .. } = record;
         Self {
             id,
@@ -320,6 +328,7 @@ impl Kept {
             headers: record.headers,
             api: record.route.as_ref().map(|route| Arc::clone(&route.api.id)),
             route: record.route.as_ref().map(|route| Arc::clone(&route.key)),
+            caller,
             admitted: record.admitted,
             notes: record.notes,
             reason,
@@ -361,6 +370,8 @@ impl Kept {
             path: self.path.to_string(),
             api: text(&self.api),
             route: text(&self.route),
+            caller: self.caller.as_ref().map(|(name, _)| name.to_string()),
+            proof: self.caller.as_ref().map(|(_, proofs)| proofs.name()),
             reason: self.reason,
             status: self.status,
         }
@@ -426,6 +437,7 @@ mod tests {
             headers: None,
             api: None,
             route: None,
+            caller: None,
             admitted: false,
             notes: Notes::new(),
             reason: Reason::NoRoute,

@@ -64,6 +64,8 @@ pub struct Difference<'m> {
     pub routes: Vec<RouteChange<'m>>,
     /// Listeners that came, went, or are otherwise, by name.
     pub listeners: Vec<ListenerChange>,
+    /// Callers that came, went, or are otherwise, by name.
+    pub callers: Vec<CallerChange>,
     /// What else verdicts depend on, which is not told here.
     pub untold: Vec<Untold<'m>>,
 }
@@ -76,6 +78,7 @@ impl Difference<'_> {
         self.verdicts.iter().any(turns)
             || self.routes.iter().any(|change| change.is_beyond_networks)
             || self.listeners.iter().any(|change| change.is_beyond_networks)
+            || self.callers.iter().any(|change| change.is_beyond_networks)
     }
 }
 
@@ -127,6 +130,19 @@ pub struct ListenerChange {
     pub is_beyond_networks: bool,
 }
 
+/// A caller that came, went or is otherwise.
+#[derive(Debug, PartialEq, Eq)]
+pub struct CallerChange {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Whether it was there, and is.
+    pub is_there: Sides<bool>,
+    /// What about it, in words for people.
+    pub changes: Vec<String>,
+    /// Whether it changes who may enter.
+    pub is_beyond_networks: bool,
+}
+
 /// What else verdicts depend on.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Untold<'m> {
@@ -141,6 +157,8 @@ pub struct Untold<'m> {
 pub enum Cause {
     /// The policy may ask for more than the address.
     Policy,
+    /// Requests are taken to be from callers who are let in.
+    Callers,
     /// The body's signature is taken to be good.
     Signature,
     /// There is no copy of a fetched set.
@@ -155,6 +173,7 @@ impl Cause {
     pub fn name(self) -> &'static str {
         match self {
             Self::Policy => "policy",
+            Self::Callers => "callers",
             Self::Signature => "signature",
             Self::FetchedSet => "fetched_set",
             Self::Unreached => "unreached",
@@ -169,6 +188,7 @@ impl Cause {
                 "a policy decides too: it was asked about requests without headers and principal, now, and not about all \
                  methods and paths"
             }
+            Self::Callers => "callers were taken to prove who they are, to be let in, and to have no policy of their own",
             Self::Signature => "signatures of bodies were taken to be good",
             Self::FetchedSet => "of a fetched address set there is no copy: what it holds is not known",
             Self::Unreached => "no request was found that reaches the route",
@@ -339,6 +359,7 @@ impl<'m> Survey<'m> {
             verdicts,
             routes: route_changes(&routes),
             listeners: pairs.iter().filter_map(|pair| listener_change(*pair)).collect(),
+            callers: caller_changes(judges.map(|judge| &judge.model().callers[..])),
             untold: untold(judges, &routes),
         }
     }
@@ -415,6 +436,36 @@ fn listener_change(pair: ListenerPair<'_>) -> Option<ListenerChange> {
     (!said.is_empty() || !name.are_equal()).then_some(ListenerChange { name, changes: said, is_beyond_networks })
 }
 
+/// Both sides are in the order of their names.
+fn caller_changes(callers: Sides<&[Arc<model::Caller>]>) -> Vec<CallerChange> {
+    let (mut old, mut new) = (callers.old.iter().peekable(), callers.new.iter().peekable());
+    let mut changes = Vec::new();
+    loop {
+        let pair = match (old.peek(), new.peek()) {
+            (None, None) => return changes,
+            (Some(first), Some(second)) if first.name == second.name => {
+                Sides { old: old.next(), new: new.next() }
+            }
+            (Some(first), second) if second.is_none_or(|second| first.name < second.name) => {
+                Sides { old: old.next(), new: None }
+            }
+            (_, _) => Sides { old: None, new: new.next() },
+        };
+        changes.extend(caller_change(pair));
+    }
+}
+
+fn caller_change(pair: Sides<Option<&Arc<model::Caller>>>) -> Option<CallerChange> {
+    let name = Arc::clone(&pair.new.or(pair.old)?.name);
+    let is_there = pair.map(|caller| caller.is_some());
+    let Changes { said, is_beyond_networks } = match pair {
+        Sides { old: Some(old), new: Some(new) } => written::caller(old, new),
+        Sides { .. } => Changes { said: Vec::new(), is_beyond_networks: true },
+    };
+    let differs = !said.is_empty() || !is_there.are_equal();
+    differs.then_some(CallerChange { name, is_there, changes: said, is_beyond_networks })
+}
+
 /// A route came if nothing of the old configuration became it, and went if it became nothing of the new one: what
 /// merely answers on more hosts than before did neither.
 fn route_changes<'m>(pairs: &[Sides<Option<Written<'m>>>]) -> Vec<RouteChange<'m>> {
@@ -461,6 +512,7 @@ fn untold<'m>(judges: Sides<&Judge<'m>>, asked: &[Sides<Option<Written<'m>>>]) -
     let of = |holds: &dyn Fn(&model::Route) -> bool| where_it(&|_, route| holds(route));
     let causes = [
         (Cause::Policy, of(&|route| route.entry.rules().is_some_and(|rules| !rules.policies.is_empty()))),
+        (Cause::Callers, of(&|route| route.entry.rules().is_some_and(|rules| rules.callers.is_some()))),
         (Cause::Signature, of(&|route| route.entry.rules().is_some_and(|rules| rules.signed.is_some()))),
         (Cause::FetchedSet, where_it(&names_set_without_copy)),
         (Cause::Unreached, of(&|route| !reached.contains(&std::ptr::from_ref(route)))),

@@ -11,7 +11,7 @@ use crate::compile::Lasting;
 use crate::decision::Decision;
 use crate::host::host_name;
 use crate::rejection::{Rejection, never_loaded};
-use crate::request::{Entrance, Facts};
+use crate::request::{Assumed, Entrance, Facts};
 use crate::snapshot::{ListenKey, Listener, Snapshot};
 use crate::stats::Stats;
 use crate::trace::NoTrace;
@@ -102,6 +102,7 @@ fn judge(example: &Example, api: &Api, route: &Route, listener: &Listener) -> Ou
         Ok(facts) => facts,
         Err(malformed) => return Outcome::refused(Rejection::Malformed(malformed)),
     };
+    let facts = facts.assuming(example.caller.as_deref().map_or(Assumed::Nobody, Assumed::Caller));
     let decision = listener.decide(&facts, true, Meters::Full, &mut NoTrace);
     let seen = decision.refusal(&facts).map(|answer| answer.status());
     let Decision { route: found, outcome, .. } = decision;
@@ -145,6 +146,7 @@ fn mismatch(example: &Example, route: &Route, outcome: &Outcome) -> Option<Diagn
         Expect::Refused(status) => format!("refused with {}", status.as_u16()),
     };
     let message = format!("this example of `{}` should be {expected}, but {became}", route.key);
-    let request = format!("{} {} from {}", example.method, example.path, example.from);
+    let by = example.caller.as_ref().map(|caller| format!(" by {caller}")).unwrap_or_default();
+    let request = format!("{} {} from {}{by}", example.method, example.path, example.from);
     Some(Diagnostic::error(&example.place, message).with_label(request))
 }

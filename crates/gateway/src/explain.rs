@@ -33,7 +33,7 @@ use crate::decisions::Kept;
 use crate::explain::told::{End, Teller};
 use crate::host::host_name;
 use crate::rejection::{Reason, Rejection};
-use crate::request::{Entrance, Facts};
+use crate::request::{Assumed, Entrance, Facts};
 use crate::snapshot::{ListenKey, Listener, Sender, Snapshot};
 use crate::stats::Stats;
 use crate::trace::Notes;
@@ -60,6 +60,9 @@ pub(crate) fn explain_by(
     meters: Meters,
 ) -> Result<Explanation, ExplainError> {
     let listener = known(model, inquiry.listener)?;
+    if let Some(name) = inquiry.caller.filter(|name| snapshot.callers.named(name).is_none()) {
+        return Err(ExplainError::NoCaller(name.to_owned()));
+    }
     let compiled = ListenKey::of(listener).next().and_then(|key| snapshot.listeners.get(&key));
     let compiled = compiled.ok_or_else(|| ExplainError::contradiction("the listener is not among the compiled"))?;
     let mut notes = Notes::new();
@@ -113,6 +116,9 @@ pub struct Inquiry<'i> {
     pub target: &'i str,
     /// The headers, `Host` among them.
     pub headers: HeaderMap,
+    /// The name of the caller who is taken to have sent it, with every proof that the route asks for. What it gives in
+    /// its headers is judged as it is.
+    pub caller: Option<&'i str>,
 }
 
 /// What would become of a request, step by step.
@@ -156,6 +162,12 @@ pub enum Check {
     From,
     /// Whether `except` takes it out again.
     Except,
+    /// What proves who it is from: a step for each proof.
+    Credentials,
+    /// Whether the `from` of its caller lists the client.
+    CallerFrom,
+    /// Who it is from, and whether `callers` lists that one.
+    Callers,
     /// Whether a policy allows it.
     Policy,
     /// Whether the body is signed, as far as the head tells.
@@ -214,6 +226,9 @@ pub enum ExplainError {
     /// The inquiry names a listener that is not there.
     #[error("there is no listener `{0}`")]
     NoListener(String),
+    /// The inquiry names a caller that is not there.
+    #[error("there is no caller `{0}`")]
+    NoCaller(String),
     /// What was decided is not what was written.
     #[error("this is a mistake in gatepost, please report it: {0}")]
     Contradiction(String),
@@ -224,7 +239,9 @@ impl Explanation {
     /// and none where no rule matches.
     #[must_use]
     pub fn decided_by(&self) -> Vec<&Rule> {
-        let lets_in = |step: &&Step| matches!(step.check, Check::Open | Check::From | Check::Policy | Check::Signed);
+        let lets_in = |step: &&Step| {
+            matches!(step.check, Check::Open | Check::From | Check::Callers | Check::Policy | Check::Signed)
+        };
         let decisive: Vec<&Step> = match self.verdict {
             // A listener that sends everyone elsewhere asks nobody in.
             Verdict::Admitted if !self.steps.iter().any(|step| lets_in(&step)) => {
@@ -250,6 +267,9 @@ impl Check {
             Self::Open => "open",
             Self::From => "from",
             Self::Except => "except",
+            Self::Credentials => "credentials",
+            Self::CallerFrom => "caller_from",
+            Self::Callers => "callers",
             Self::Policy => "policy",
             Self::Signed => "signed",
             Self::MaxBody => "max_body",
@@ -312,6 +332,7 @@ fn judge(
     let length = body_length(headers)?;
     let entrance = Entrance { client, is_secure: listener.is_secure, private: listener.private.as_ref() };
     let facts = Facts::read(entrance, method, &uri, headers, length, host_name, notes).map_err(Rejection::Malformed)?;
+    let facts = facts.assuming(inquiry.caller.map_or(Assumed::Nobody, Assumed::Caller));
     *asked = Asked { host: Arc::clone(&facts.host), path: facts.path.as_ref().into() };
     let Decision { route, imitates, outcome } = listener.decide(&facts, true, meters, notes);
     let end = match outcome {

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use gatepost_config::model::{AccessLog, Listener, Model};
+use gatepost_config::model::{AccessLog, Listener, Model, ProofKind};
 use gatepost_net::tls::{Alpn, ClientTls, Tickets, TlsError};
 use gatepost_net::{BindError, Resolver, bind, ensure_free};
 use gatepost_ranges::{Feeds, Refreshers, Wanted};
@@ -416,7 +416,8 @@ fn bind_for(key: ListenKey, workers: usize) -> Result<Bound, BindError> {
 fn prepare_spool(model: &Model, spool: &Spool) -> Result<(), ApplyError> {
     let routes = model.apis.iter().flat_map(|api| &api.routes);
     let mut rules = routes.filter_map(|route| route.entry.rules());
-    if !rules.any(|rules| rules.signed.is_some()) {
+    let sign = model.callers.iter().any(|caller| caller.has(ProofKind::SigV4) || caller.has(ProofKind::Signed));
+    if !rules.any(|rules| rules.signed.is_some() || (rules.callers.is_some() && sign)) {
         return Ok(());
     }
     spool.prepare().map_err(|source| ApplyError::Spool { path: spool.directory().to_owned(), source })

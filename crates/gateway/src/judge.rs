@@ -17,7 +17,7 @@ use crate::compile::Lasting;
 use crate::decision::Outcome;
 use crate::host::host_name;
 use crate::rejection::Reason;
-use crate::request::{Entrance, Facts};
+use crate::request::{Assumed, Entrance, Facts};
 use crate::snapshot::{ListenKey, Listener, Route, Snapshot};
 use crate::stats::Stats;
 use crate::trace::NoTrace;
@@ -47,6 +47,8 @@ pub struct Asked<'r> {
     pub host: &'r str,
     /// The path, without a query.
     pub path: &'r str,
+    /// The name of the caller that it proved to be from; absent: of nobody.
+    pub caller: Option<&'r str>,
 }
 
 /// What becomes of a request, and by which route.
@@ -120,6 +122,7 @@ impl<'m> Judge<'m> {
         let Some(listener) = self.listeners.get(asked.listener) else { return Judgement::NoListener.into() };
         let Some(head) = Head::new(asked.method, asked.host, asked.path) else { return Judgement::MALFORMED.into() };
         let Some(facts) = head.facts(listener, asked.client) else { return Judgement::MALFORMED.into() };
+        let facts = facts.assuming(asked.caller.map_or(Assumed::Nobody, Assumed::Caller));
         let (judgement, route) = judge(listener, &facts);
         let name = |route: &'_ Arc<Route>| self.written(route).map(Written::name);
         Judged { judgement, route: route.and_then(name) }
@@ -179,12 +182,13 @@ impl Head {
         Some(Self { method: method.clone(), uri: path.parse().ok()?, headers: HeaderMap::from_iter([(HOST, host)]) })
     }
 
-    /// As it comes in on `listener`. None if it can be read in more than one way.
+    /// As it comes in on `listener`, from anybody whom a route lets in. None if it can be read in more than one way.
     pub(crate) fn facts<'h>(&'h self, listener: &'h Listener, client: IpAddr) -> Option<Facts<'h>> {
         let Self { method, uri, headers } = self;
         let (is_secure, private) = (listener.is_secure, listener.private.as_ref());
         let entrance = Entrance { client: client.to_canonical(), is_secure, private };
-        Facts::read(entrance, method, uri, headers, None, host_name, &mut NoTrace).ok()
+        let facts = Facts::read(entrance, method, uri, headers, None, host_name, &mut NoTrace).ok()?;
+        Some(facts.assuming(Assumed::Somebody))
     }
 
     pub(crate) fn method(&self) -> &Method {

@@ -71,6 +71,11 @@ impl LineWriter {
         if let Some(route) = &record.route {
             fields.raw(&route.log_fields);
         }
+        if let Some((caller, proofs)) = record.caller() {
+            fields.text(key!("caller"), &caller.written.name);
+            fields.raw(key!("proof"));
+            fields.quoted(proofs.name());
+        }
         fields.raw(key!("verdict"));
         fields.raw(if record.admitted { r#""admitted""# } else { r#""refused""# });
         if let Some(reason) = record.reason.map(Reason::name) {

@@ -140,7 +140,7 @@ fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<J
     let meters = Meters::Live(connection.worker.shared.clock);
     let decision = listener.decide(&facts, connection.serves_host(), meters, &mut exchange.trace());
     if let Some(asked) = decision.asked(&facts) {
-        exchange.imitate(|id| Imitation::of(&asked, id, decision.outcome.as_ref().err()));
+        exchange.imitate(|id| Imitation::of(&asked, id, decision.refusal_at_hand()));
     }
     let Decision { route, outcome, .. } = decision;
     exchange.note(|record| {
@@ -202,15 +202,15 @@ fn to_https(status: StatusCode, facts: &Facts<'_>, uri: &Uri) -> Result<Response
 
 /// Lets a request in once its body is verified, with the body that was kept meanwhile.
 async fn prove(
-    candidate: Candidate,
+    mut candidate: Candidate,
     below: &BelowBase,
     mut parts: Parts,
     body: RequestBody,
     exchange: &mut Exchange,
 ) -> Result<Answer, Rejection> {
-    let (verified, kept) = receive(&candidate, body, exchange).await?;
+    let (proven, kept) = receive(&mut candidate, body, exchange).await?;
     let clock = exchange.stream.connection.worker.shared.clock;
-    let permit = candidate.take(verified, clock, &mut exchange.trace())?;
+    let permit = candidate.take(proven, clock, &mut exchange.trace())?;
     exchange.note(|record| record.admitted = true);
     tell_length(&mut parts.headers, kept.left());
     let body = RequestBody::kept(kept, exchange.stream.clone());
@@ -296,7 +296,7 @@ fn finish(
                 record.answer = told;
                 record.reason = Some(rejection.reason());
                 record.status = Some(response.status());
-                record.rejection = Some(rejection);
+                record.rejection = Some(rejection.for_the_record());
                 response.headers_mut().insert(DECISION, record.id.header());
             });
             whole(response, exchange)

@@ -11,10 +11,11 @@ use http::header::{REFERER, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use tokio::time::Instant;
 
+use crate::caller::{Caller, ProofKinds};
 use crate::connection::Connection;
 use crate::rejection::{Reason, Rejection};
 use crate::snapshot::Route;
-use crate::trace::Notes;
+use crate::trace::{Note, Notes};
 
 /// One request's entry in the access log; and of a refused one, what it was decided by.
 #[derive(Debug)]
@@ -235,6 +236,17 @@ impl Record {
     pub(crate) fn name(&mut self, host: Arc<str>, path: &str) {
         self.host = host;
         self.path = cut(path).into();
+    }
+
+    /// Who it is from and how that was proven, if it was.
+    pub(crate) fn caller(&self) -> Option<(&Caller, ProofKinds)> {
+        let known = &self.route.as_ref()?.entry.callers()?.known;
+        let told = self.notes.iter().rev().find_map(|note| match note {
+            Note::Caller { caller, proofs, .. } => Some((*caller, *proofs)),
+            _ => None,
+        });
+        let (number, proofs) = told?;
+        known.numbered(number).map(|caller| (&**caller, proofs))
     }
 
     /// What the reason leaves open.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gatepost_config::model::PolicyDocument;
+use gatepost_config::model::{PolicyDocument, ProofKind};
 use gatepost_config::path::PathError;
 use gatepost_meter::{Exceeded, Law};
 use gatepost_net::DialError;
@@ -13,6 +13,7 @@ use http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICAT
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use thiserror::Error;
 
+use crate::caller::{Caller, CredentialFlaw, ProofKinds};
 use crate::signature::Flaw;
 use crate::spool::SpoolError;
 use crate::upstream::ConnectError;
@@ -39,6 +40,27 @@ pub(crate) enum Rejection {
     PolicyDenied(Denial),
     /// Its ARN is longer than the imitated API authorizes.
     ArnTooLong,
+    /// No proof of who it is from, or not all that are asked for.
+    CredentialsMissing {
+        /// What it lacks; where any one will do, what it could have given.
+        kinds: ProofKinds,
+    },
+    /// A proof of who it is from is not good.
+    BadCredentials(Box<BadCredentials>),
+    /// The caller's `from` does not list the client's address.
+    CallerElsewhere {
+        /// Its name.
+        caller: Arc<str>,
+        /// What stands for it.
+        kind: ProofKind,
+    },
+    /// Its proofs stand for different callers.
+    ProofsDisagree,
+    /// The route does not let this caller in.
+    CallerNotListed {
+        /// Its name.
+        caller: Arc<str>,
+    },
     /// There is no signature where one is asked for.
     Unsigned,
     /// There is one, and it is not good.
@@ -74,6 +96,15 @@ pub(crate) enum Rejection {
     UpstreamTimeout,
 }
 
+/// What is wrong with what somebody presents of itself.
+#[derive(Debug)]
+pub(crate) struct BadCredentials {
+    pub(crate) kind: ProofKind,
+    pub(crate) flaw: CredentialFlaw,
+    /// The name of the caller that it claims to be from.
+    pub(crate) claimed: Option<Arc<str>>,
+}
+
 /// Which policy a request was denied by.
 #[derive(Debug)]
 pub(crate) enum Denial {
@@ -82,6 +113,13 @@ pub(crate) enum Denial {
         document: Arc<PolicyDocument>,
         /// The statement that denies it, counted from zero; absent: none allows it.
         statement: Option<usize>,
+        /// Who was denied it, if that is known.
+        user: Option<Arc<Caller>>,
+    },
+    /// None: a caller of another account needs the API's, and there is none.
+    Lacking {
+        /// Who was denied it.
+        user: Arc<Caller>,
     },
     /// One that is only told of: whoever keeps this does not keep the document.
     Told {
@@ -97,7 +135,17 @@ impl Denial {
     pub(crate) fn is_explicit(&self) -> bool {
         match self {
             Self::By { statement, .. } => statement.is_some(),
+            Self::Lacking { .. } => false,
             Self::Told { is_explicit, .. } => *is_explicit,
+        }
+    }
+
+    /// Who was denied it, if that is known.
+    pub(crate) fn user(&self) -> Option<&Caller> {
+        match self {
+            Self::By { user, .. } => user.as_deref(),
+            Self::Lacking { user } => Some(user),
+            Self::Told { .. } => None,
         }
     }
 
@@ -107,11 +155,24 @@ impl Denial {
     }
 }
 
+impl fmt::Display for BadCredentials {
+    /// `sigv4 of acme: the signature is not that of the request`.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, flaw, claimed } = self;
+        out.write_str(kind.name())?;
+        if let Some(name) = claimed {
+            write!(out, " of {name}")?;
+        }
+        write!(out, ": {flaw}")
+    }
+}
+
 impl fmt::Display for Denial {
     /// `policies/hooks.json: statement "OnlyGithub" denies it`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (document, statement) = match self {
-            Self::By { document, statement } => (document, statement),
+            Self::By { document, statement, .. } => (document, statement),
+            Self::Lacking { .. } => return out.write_str("the API has no policy, and only one lets in other accounts"),
             Self::Told { text, .. } => return out.write_str(text),
         };
         write!(out, "{}: ", document.file.display())?;
@@ -206,6 +267,16 @@ pub enum Reason {
     PolicyDenied,
     /// Not served: its ARN is too long.
     ArnTooLong,
+    /// Not served: it does not prove who it is from.
+    CredentialsMissing,
+    /// Not served: what it proves that with is not good.
+    CredentialsBad,
+    /// Not served: its caller's proofs are not good from this address.
+    CallerElsewhere,
+    /// Not served: its proofs stand for different callers.
+    ProofsDisagree,
+    /// Not served: the route is not for its caller.
+    CallerNotListed,
     /// Not served: the body is not signed.
     SignatureMissing,
     /// Not served: the body's signature is not good.
@@ -242,7 +313,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of their discriminants.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 34] = [
         Self::Malformed,
         Self::HeadersTooLarge,
         Self::HeaderTimeout,
@@ -256,6 +327,11 @@ impl Reason {
         Self::AddressNotListed,
         Self::PolicyDenied,
         Self::ArnTooLong,
+        Self::CredentialsMissing,
+        Self::CredentialsBad,
+        Self::CallerElsewhere,
+        Self::ProofsDisagree,
+        Self::CallerNotListed,
         Self::SignatureMissing,
         Self::SignatureBad,
         Self::Replayed,
@@ -291,6 +367,11 @@ impl Reason {
             Self::AddressNotListed => "address_not_listed",
             Self::PolicyDenied => "policy_denied",
             Self::ArnTooLong => "arn_too_long",
+            Self::CredentialsMissing => "credentials_missing",
+            Self::CredentialsBad => "credentials_bad",
+            Self::CallerElsewhere => "caller_elsewhere",
+            Self::ProofsDisagree => "proofs_disagree",
+            Self::CallerNotListed => "caller_not_listed",
             Self::SignatureMissing => "signature_missing",
             Self::SignatureBad => "signature_bad",
             Self::Replayed => "replayed",
@@ -324,6 +405,11 @@ impl Rejection {
             Self::AddressNotListed => Reason::AddressNotListed,
             Self::PolicyDenied(_) => Reason::PolicyDenied,
             Self::ArnTooLong => Reason::ArnTooLong,
+            Self::CredentialsMissing { .. } => Reason::CredentialsMissing,
+            Self::BadCredentials(_) => Reason::CredentialsBad,
+            Self::CallerElsewhere { .. } => Reason::CallerElsewhere,
+            Self::ProofsDisagree => Reason::ProofsDisagree,
+            Self::CallerNotListed { .. } => Reason::CallerNotListed,
             Self::Unsigned => Reason::SignatureMissing,
             Self::BadSignature(_) => Reason::SignatureBad,
             Self::Replayed => Reason::Replayed,
@@ -348,8 +434,17 @@ impl Rejection {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Malformed(_) | Self::BodyBroken => StatusCode::BAD_REQUEST,
-            Self::AddressNotListed | Self::SignedNotListed | Self::PolicyDenied(_) => StatusCode::FORBIDDEN,
-            Self::Unsigned | Self::BadSignature(_) | Self::Replayed => StatusCode::UNAUTHORIZED,
+            Self::AddressNotListed
+            | Self::SignedNotListed
+            | Self::PolicyDenied(_)
+            | Self::CallerNotListed { .. } => StatusCode::FORBIDDEN,
+            Self::CredentialsMissing { .. }
+            | Self::BadCredentials(_)
+            | Self::CallerElsewhere { .. }
+            | Self::ProofsDisagree
+            | Self::Unsigned
+            | Self::BadSignature(_)
+            | Self::Replayed => StatusCode::UNAUTHORIZED,
             Self::ArnTooLong => StatusCode::URI_TOO_LONG,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::NoRoute => StatusCode::NOT_FOUND,
@@ -367,6 +462,23 @@ impl Rejection {
         }
     }
 
+    /// With what `caller` is claimed to have given.
+    pub(crate) fn bad_credentials(kind: ProofKind, flaw: CredentialFlaw, caller: Option<&Arc<Caller>>) -> Self {
+        let claimed = caller.map(|caller| Arc::clone(&caller.written.name));
+        Self::BadCredentials(Box::new(BadCredentials { kind, flaw, claimed }))
+    }
+
+    /// The same without what the client sent of its credentials.
+    pub(crate) fn for_the_record(self) -> Self {
+        match self {
+            Self::BadCredentials(mut bad) => {
+                bad.flaw = bad.flaw.told();
+                Self::BadCredentials(bad)
+            }
+            other => other,
+        }
+    }
+
     /// Whether the connection must not carry another request: what follows on it cannot be trusted, or is not wanted.
     #[must_use]
     pub(crate) fn closes(&self) -> bool {
@@ -381,6 +493,10 @@ impl Rejection {
             Self::BadUpstream(what) => Some(what.to_string()),
             Self::PolicyDenied(denial) => Some(denial.to_string()),
             Self::BadSignature(flaw) => Some(flaw.to_string()),
+            Self::CredentialsMissing { kinds } => Some(format!("it lacks {kinds}")),
+            Self::BadCredentials(bad) => Some(bad.to_string()),
+            Self::CallerElsewhere { caller, .. } => Some(format!("the proofs of {caller} are not good from there")),
+            Self::CallerNotListed { caller } => Some(format!("{caller} is not listed in `callers`")),
             Self::SpoolFull(error) => Some(error.to_string()),
             Self::AddressesUnknown { set } => Some(never_loaded(set)),
             Self::ListenerGone
@@ -389,6 +505,7 @@ impl Rejection {
             | Self::MethodNotAllowed { .. }
             | Self::AddressNotListed
             | Self::ArnTooLong
+            | Self::ProofsDisagree
             | Self::Unsigned
             | Self::Replayed
             | Self::SignedNotListed
@@ -424,6 +541,12 @@ impl Rejection {
             Self::Unsigned | Self::BadSignature(_) | Self::Replayed => {
                 headers.insert(WWW_AUTHENTICATE, CHALLENGE);
             }
+            Self::CredentialsMissing { .. }
+            | Self::BadCredentials(_)
+            | Self::CallerElsewhere { .. }
+            | Self::ProofsDisagree => {
+                headers.insert(WWW_AUTHENTICATE, CREDENTIALS);
+            }
             Self::Busy | Self::SpoolFull(_) | Self::DeliveriesFull => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
@@ -435,6 +558,7 @@ impl Rejection {
             | Self::AddressNotListed
             | Self::PolicyDenied(_)
             | Self::ArnTooLong
+            | Self::CallerNotListed { .. }
             | Self::SignedNotListed
             | Self::AddressesUnknown { .. }
             | Self::BodyTooLarge
@@ -466,6 +590,9 @@ impl fmt::Display for Rejection {
 /// What an answer with 401 must have (RFC 9110, 11.6.1). No scheme is registered for signatures of bodies; this one says no
 /// more than that one is wanted.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Signature realm=\"gatepost\"");
+
+/// The same for whoever is to prove who it is. Which proofs are good where, is the owner's to tell.
+const CREDENTIALS: HeaderValue = HeaderValue::from_static("Credentials realm=\"gatepost\"");
 
 /// `Retry-After`, and the fields of draft-ietf-httpapi-ratelimit-headers-10.
 fn tell_limit(headers: &mut HeaderMap, exceeded: &Exceeded) {

@@ -44,9 +44,46 @@ pub(crate) struct Facts<'r> {
     pub(crate) headers: &'r HeaderMap,
     /// The length of the body in bytes, if it is told in advance.
     pub(crate) length: Option<u64>,
+    /// What it asks for, as it came on the wire: that is what is signed.
+    pub(crate) received: Received<'r>,
+    /// Who is taken to have sent it, where somebody only asks what would become of it.
+    pub(crate) assumed: Assumed<'r>,
+}
+
+/// The target of a request as it was received.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Received<'r> {
+    pub(crate) path: &'r str,
+    /// Empty if there is none.
+    pub(crate) query: &'r str,
+    pub(crate) authority: Option<&'r str>,
+}
+
+/// Who is taken to call, without having proven it. Nobody, wherever requests are served.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Assumed<'r> {
+    /// Whoever its credentials prove.
+    #[default]
+    Nobody,
+    /// The caller of this name, with every proof that is asked for.
+    Caller(&'r str),
+    /// Anybody whom a route lets in: callers are not asked for.
+    Somebody,
+}
+
+impl<'r> Received<'r> {
+    fn of(uri: &'r Uri) -> Self {
+        let authority = uri.authority().map(|authority| authority.as_str());
+        Self { path: uri.path(), query: uri.query().unwrap_or_default(), authority }
+    }
 }
 
 impl<'r> Facts<'r> {
+    /// The same, sent by whoever is assumed.
+    pub(crate) fn assuming(self, assumed: Assumed<'r>) -> Self {
+        Self { assumed, ..self }
+    }
+
     /// Reads the facts off a request's head. `name` is [`host_name`], or remembers what that said of the same host.
     ///
     /// [`host_name`]: crate::host::host_name
@@ -92,7 +129,8 @@ impl<'r> Facts<'r> {
         }
         let Entrance { client, is_secure, private } = entrance;
         let (host, path) = (name(host)?, one_form(uri.path()).map_err(Malformed::Path)?);
-        Ok(Self { client, is_secure, private, method, host, path, headers, length })
+        let (received, assumed) = (Received::of(uri), Assumed::Nobody);
+        Ok(Self { client, is_secure, private, method, host, path, headers, length, received, assumed })
     }
 }
 

@@ -24,7 +24,7 @@ use gatepost_ranges::{Feeds, LiveSet};
 use http::header::FORWARDED;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use crate::caller::Callers;
+use crate::caller::{Caller, Callers, ProofKinds};
 use crate::rejection::Rejection;
 use crate::request::Facts;
 use crate::router::{Miss, Router};
@@ -213,6 +213,10 @@ pub(crate) struct CallerRule {
     pub(crate) who: Who,
     /// What each must give; empty: any one proof.
     pub(crate) proof: Box<[ProofKind]>,
+    /// The proofs that count here: what nobody who is let in could give is none, and goes on to the backend.
+    pub(crate) kinds: ProofKinds,
+    /// Those who may have signed a body, by number.
+    pub(crate) signers: Arc<[u32]>,
     /// All that are known.
     pub(crate) known: Arc<Callers>,
 }
@@ -456,13 +460,53 @@ impl Listing<'_> {
     }
 }
 
+impl CallerRule {
+    /// Whether it lets this caller in.
+    pub(crate) fn lets_in(&self, caller: &Caller) -> bool {
+        match &self.who {
+            Who::Any => true,
+            Who::Named(numbers) => numbers.binary_search(&caller.number).is_ok(),
+        }
+    }
+
+    /// What each must give.
+    pub(crate) fn asked(&self) -> ProofKinds {
+        self.proof.iter().copied().collect()
+    }
+
+    /// What a caller gives who gives what it can of what is asked for; one proof where any will do.
+    pub(crate) fn proofs_of(&self, caller: &Caller) -> ProofKinds {
+        if !self.proof.is_empty() {
+            return self.asked().within(caller.kinds());
+        }
+        let strongest = [ProofKind::SigV4, ProofKind::Jwt, ProofKind::Key, ProofKind::Signed];
+        let has = |kind: &ProofKind| self.kinds.has(*kind) && caller.written.has(*kind);
+        strongest.into_iter().find(has).into_iter().collect()
+    }
+}
+
 impl Entry {
-    /// Whose signature of the body a request must carry.
-    pub(crate) fn signed(&self) -> Option<&Signed> {
+    /// What a request must pass; absent: nothing.
+    pub(crate) fn rules(&self) -> Option<&Rules> {
         match self {
             Self::Open => None,
-            Self::Rules(rules) => rules.signed.as_deref(),
+            Self::Rules(rules) => Some(rules),
         }
+    }
+
+    /// Which callers may enter, if it asks who a request is from.
+    pub(crate) fn callers(&self) -> Option<&CallerRule> {
+        self.rules()?.callers.as_ref()
+    }
+
+    /// The documents that must all allow.
+    pub(crate) fn policies(&self) -> &[Arc<PolicyDocument>] {
+        self.rules().map_or(&[], |rules| &rules.policies)
+    }
+
+    /// Whose signature of the body a request must carry.
+    pub(crate) fn signed(&self) -> Option<&Signed> {
+        self.rules()?.signed.as_deref()
     }
 }
 

@@ -68,7 +68,17 @@ pub(crate) struct RouteStats {
     classes: [AtomicU64; 5],
     /// By deadline, upstream, client and stop.
     cut: [AtomicU64; 5],
-    reasons: [AtomicU64; Reason::ALL.len()],
+    reasons: ByReason,
+}
+
+/// A count for each reason.
+#[derive(Debug)]
+struct ByReason([AtomicU64; Reason::ALL.len()]);
+
+impl Default for ByReason {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| AtomicU64::new(0)))
+    }
 }
 
 /// How long the requests of one API took.
@@ -186,7 +196,7 @@ impl RouteStats {
     /// Counts a request that ended.
     pub(crate) fn count(&self, record: &Record) {
         match record.reason {
-            Some(reason) => add(&self.reasons[reason as usize], 1),
+            Some(reason) => add(&self.reasons.0[reason as usize], 1),
             None => add(&self.admitted, 1),
         }
         match record.ended {
@@ -255,7 +265,7 @@ fn encode_requests(encoder: &mut DescriptorEncoder<'_>, routes: &Routes<'_>) -> 
     let mut family = encoder.encode_descriptor("requests", help, None, MetricType::Counter)?;
     for ((api, route), counts) in routes {
         let served = [("", &counts.admitted)];
-        let reasons = Reason::ALL.iter().map(|reason| (reason.name(), &counts.reasons[*reason as usize]));
+        let reasons = Reason::ALL.iter().map(|reason| (reason.name(), &counts.reasons.0[*reason as usize]));
         for (reason, counter) in served.into_iter().chain(reasons) {
             let count = counter.load(Ordering::Relaxed);
             if count > 0 {

@@ -9,12 +9,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use gatepost_config::model::ThrottleBy;
+use gatepost_config::model::{ProofKind, ThrottleBy};
 use gatepost_iam::NearMiss;
 use gatepost_net::{HopSource, Stop};
 use http::StatusCode;
 use smallvec::SmallVec;
 
+use crate::caller::ProofKinds;
 use crate::rejection::Malformed;
 use crate::signature::Flaw;
 use crate::snapshot::{HostMatch, RouteNumber};
@@ -64,6 +65,8 @@ pub(crate) enum Said {
     Denies(u32),
     /// None speaks of it.
     Nothing,
+    /// None speaks of it, and none has to: another policy allows it.
+    Abstains,
 }
 
 /// One thing that was decided. The last one is what a request was refused by, if it was.
@@ -105,6 +108,26 @@ pub(crate) enum Note {
     Policy { index: u32, said: Said },
     /// What comes nearest to allowing what the last policy does not.
     NearMiss(Box<NearMiss>),
+    /// What the policy of a caller says.
+    CallerPolicy { caller: u32, said: Said },
+    /// A proof is good, and stands for this caller.
+    Proof { kind: ProofKind, caller: u32 },
+    /// A proof is taken to be given by this caller.
+    Assumed { kind: ProofKind, caller: u32 },
+    /// A proof claims to stand for this caller: the body decides.
+    Claimed { kind: ProofKind, caller: u32 },
+    /// The body decides which of several callers has signed it.
+    Signers,
+    /// No proof is given, or not all that are asked for: it lacks these, or any of them.
+    ProofMissing(ProofKinds),
+    /// A proof is not good; the rejection tells why.
+    BadProof(ProofKind),
+    /// A proof stands for this caller, and another one for another.
+    ProofsDisagree { kind: ProofKind, caller: u32 },
+    /// Whether the proofs of a caller are good from where the client is; absent: nobody knows, for the lack of a set.
+    CallerFrom { caller: u32, listed: Option<bool> },
+    /// Who it is from, how that is proven, and whether the route lets that one in.
+    Caller { caller: u32, proofs: ProofKinds, listed: bool },
     /// What is wrong with the claim to a signature, as far as the head tells.
     Signed(Option<Flaw>),
     /// The length of the body, if it was told: whether that is too long is the route's to say.

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::admission::Candidate;
 use crate::body::{Exchange, RequestBody};
+use crate::caller::Proven;
 use crate::clock::Clock;
 use crate::rejection::Rejection;
 use crate::request::Facts;
@@ -26,16 +27,16 @@ use crate::stream::{BodyFailure, Stream};
 /// # Errors
 /// It is too long or broken, does not come, cannot be kept, or is not what was signed.
 pub(crate) async fn receive(
-    candidate: &Candidate,
+    candidate: &mut Candidate,
     mut body: RequestBody,
     exchange: &Exchange,
-) -> Result<(Verified, Kept), Rejection> {
+) -> Result<(Proven, Kept), Rejection> {
     let Stream { connection, progress } = &exchange.stream;
-    let route = candidate.route();
+    let route = Arc::clone(candidate.route());
     let longest = body.length().unwrap_or(route.max_body);
     progress.end_by(Some(Instant::now() + connection.limits.body_timeout + Duration::from_secs(longest / SLOWEST)));
     body.limit(route.max_body);
-    let mut verifier = candidate.verifier()?;
+    let mut verifier = candidate.verifier();
     let mut keeper = Keeper::new(Arc::clone(&connection.worker.shared.spool));
     let is_wanted = match route.action {
         Action::Forward(_) => true,
@@ -55,10 +56,10 @@ pub(crate) async fn receive(
         }
     };
     progress.unless_expired(pin!(reading)).await.map_err(|_| Rejection::BodyStalled)??;
-    let verified = verifier.finish(SystemTime::now()).map_err(Rejection::BadSignature)?;
+    let proven = verifier.finish(SystemTime::now())?;
     let kept = progress.unless_expired(pin!(keeper.finish())).await.map_err(|_| Rejection::BodyStalled)??;
     progress.end_by(None);
-    Ok((verified, kept))
+    Ok((proven, kept))
 }
 
 /// Bytes a second that a body must come at, besides a first `body_timeout`: what waits to be verified takes room from

@@ -85,6 +85,10 @@ struct SummaryView {
     api: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     route: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caller: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proof: Option<&'static str>,
     reason: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
@@ -125,6 +129,10 @@ struct RequestView {
     api: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     route: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caller: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proof: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream: Option<String>,
 }
@@ -248,8 +256,8 @@ impl DecisionsView {
 
 impl SummaryView {
     fn of(summary: DecisionSummary) -> Self {
-        let DecisionSummary { id, at, snapshot, listener, client, method, host, path, api, route, reason, status } =
-            summary;
+        let DecisionSummary { id, at, snapshot, listener, client, method, host, path, .. } = summary;
+        let DecisionSummary { api, route, caller, proof, reason, status, .. } = summary;
         let read = method.is_some();
         Self {
             id,
@@ -262,6 +270,8 @@ impl SummaryView {
             path: Some(path).filter(|_| read),
             api,
             route,
+            caller,
+            proof,
             reason: reason.name(),
             status: status.map(|status| status.as_u16()),
         }
@@ -277,7 +287,8 @@ impl DecisionView {
         };
         let report = Report::of_decision(&decision).by(snapshot);
         let Decision { summary, client_from, tls, is_http2, length, user_agent, referer, upstream, .. } = decision;
-        let SummaryView { id, time, listener, client, method, host, path, api, route, .. } = SummaryView::of(summary);
+        let summary = SummaryView::of(summary);
+        let SummaryView { id, time, listener, client, method, host, path, api, route, caller, proof, .. } = summary;
         let http = if is_http2 { "2" } else { "1" };
         let request = RequestView {
             listener,
@@ -293,6 +304,8 @@ impl DecisionView {
             referer,
             api,
             route,
+            caller,
+            proof,
             upstream,
         };
         Self { id, time, request, report }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use gatepost_gateway::{
-    Difference, Judgement, ListenerChange, Networks, Request, RouteChange, RouteName, Sides, Untold, VerdictChange,
+    CallerChange, Difference, Judgement, ListenerChange, Networks, Request, RouteChange, RouteName, Sides, Untold, VerdictChange,
 };
 use ipnet::IpNet;
 use serde::Serialize;
@@ -22,6 +22,7 @@ pub(crate) fn text(difference: &Difference<'_>, hit: Option<&Hit<'_>>, top: usiz
     }
     list(&mut text, "routes", &difference.routes, top, route_text);
     list(&mut text, "listeners", &difference.listeners, top, listener_text);
+    list(&mut text, "callers", &difference.callers, top, caller_text);
     if text.is_empty() {
         text.push_str("no difference in who may enter, what routes do, or where is listened\n\n");
     }
@@ -130,6 +131,11 @@ fn listener_text(change: &ListenerChange) -> String {
     changed_text(name, Sides { old: change.name.old.is_some(), new: change.name.new.is_some() }, &changes)
 }
 
+fn caller_text(change: &CallerChange) -> String {
+    let CallerChange { name, is_there, changes, is_beyond_networks: _ } = change;
+    changed_text(name, *is_there, changes)
+}
+
 fn changed_text(name: &str, is_there: Sides<bool>, changes: &[String]) -> String {
     match is_there {
         Sides { old: false, new: _ } => format!("  {name}: new\n"),
@@ -195,6 +201,13 @@ pub(crate) fn json(difference: &Difference<'_>, hit: Option<&Hit<'_>>, top: usiz
             changes: &change.changes,
             beyond_networks: change.is_beyond_networks,
         }),
+        callers: List::of(&difference.callers, top, |change| CallerReport {
+            name: &change.name,
+            old: change.is_there.old,
+            new: change.is_there.new,
+            changes: &change.changes,
+            beyond_networks: change.is_beyond_networks,
+        }),
         untold: difference
             .untold
             .iter()
@@ -217,6 +230,7 @@ struct Report<'d> {
     otherwise: List<VerdictReport<'d>>,
     routes: List<RouteReport<'d>>,
     listeners: List<ListenerReport<'d>>,
+    callers: List<CallerReport<'d>>,
     untold: Vec<UntoldReport<'d>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     log: Option<HitReport<'d>>,
@@ -285,6 +299,17 @@ struct ListenerReport<'d> {
     new: Option<&'d str>,
     changes: &'d [String],
     /// Whether it changes who may enter in a way that no networks can tell.
+    beyond_networks: bool,
+}
+
+#[derive(Serialize)]
+struct CallerReport<'d> {
+    name: &'d str,
+    /// Whether it was there, and is.
+    old: bool,
+    new: bool,
+    changes: &'d [String],
+    /// Whether it changes who may enter.
     beyond_networks: bool,
 }
 

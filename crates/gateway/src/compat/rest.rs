@@ -6,11 +6,14 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use gatepost_config::model::ProofKind;
+use gatepost_sigv4::{Mismatch, SignatureError};
 use http::{HeaderValue, StatusCode};
 
 use crate::admission::RequestArn;
+use crate::caller::{CredentialFlaw, ProofKinds};
 use crate::compat::{JSON, authorization};
-use crate::rejection::{BadUpstream, Denial, Rejection};
+use crate::rejection::{BadCredentials, BadUpstream, Denial, Rejection};
 use crate::request::Facts;
 use crate::snapshot::ApiNames;
 use crate::upstream::ConnectError;
@@ -27,6 +30,9 @@ pub(super) struct Words {
 /// The answers of this type repeat what the client sent as its credentials.
 pub(super) const INCOMPLETE_SIGNATURE: &str = "IncompleteSignatureException";
 
+/// Some of the answers of this type repeat all that was signed, headers with secrets among it.
+pub(super) const INVALID_SIGNATURE: &str = "InvalidSignatureException";
+
 impl Words {
     /// Of what was decided about a request whose head is at hand. `max_body` is what its body may have, in bytes.
     pub(super) fn of_decision(rejection: &Rejection, api: &ApiNames, facts: &Facts<'_>, max_body: u64) -> Self {
@@ -34,7 +40,7 @@ impl Words {
             return Self::denied(denial, &RequestArn::of(facts, api).masked());
         }
         if let Rejection::NoRoute | Rejection::MethodNotAllowed { .. } = rejection
-            && let Some(complaint) = authorization::complaint(facts.headers)
+            && let Some(complaint) = authorization::complaint(facts)
         {
             return Self::refused(INCOMPLETE_SIGNATURE, complaint);
         }
@@ -53,6 +59,12 @@ impl Words {
                 Self::refused("MissingAuthenticationTokenException", "Missing Authentication Token")
             }
             Rejection::PolicyDenied(_) => Self::refused("AccessDeniedException", "Forbidden"),
+            Rejection::CredentialsMissing { kinds } => Self::missing(*kinds),
+            Rejection::BadCredentials(bad) => Self::bad_credentials(bad),
+            Rejection::CallerElsewhere { kind: ProofKind::SigV4, .. } => Self::signature(&SignatureError::UnknownCredentials),
+            Rejection::CallerElsewhere { .. } | Rejection::ProofsDisagree | Rejection::CallerNotListed { .. } => {
+                Self::refused("ForbiddenException", "Forbidden")
+            }
             Rejection::Throttled(_) => {
                 Self::before(StatusCode::TOO_MANY_REQUESTS, "TooManyRequestsException", "Too Many Requests")
             }
@@ -104,13 +116,48 @@ impl Words {
     /// execute-api:Invoke action`; captures of that are rare.
     fn denied(denial: &Denial, masked_arn: &str) -> Self {
         let suffix = if denial.is_explicit() { " with an explicit deny" } else { "" };
+        let user = denial.user().map_or("anonymous", |caller| caller.written.arn.as_str());
         let sentence = format!(
-            "User: anonymous is not authorized to perform: execute-api:Invoke on resource: {masked_arn}{suffix}"
+            "User: {user} is not authorized to perform: execute-api:Invoke on resource: {masked_arn}{suffix}"
         );
         Self {
             status: StatusCode::FORBIDDEN,
             kind: Some("AccessDeniedException"),
             body: format!("{{\"Message\":{}}}", json(&sentence)).into(),
+        }
+    }
+
+    /// By what could have been given.
+    fn missing(kinds: ProofKinds) -> Self {
+        if kinds.has(ProofKind::SigV4) {
+            Self::signature(&SignatureError::MissingToken)
+        } else if kinds.has(ProofKind::Jwt) {
+            Self::before(StatusCode::UNAUTHORIZED, "UnauthorizedException", "Unauthorized")
+        } else {
+            Self::refused("ForbiddenException", "Forbidden")
+        }
+    }
+
+    fn bad_credentials(bad: &BadCredentials) -> Self {
+        match (&bad.flaw, bad.kind) {
+            (CredentialFlaw::SigV4(error), _) => Self::signature(error),
+            (_, ProofKind::Jwt) => Self::before(StatusCode::UNAUTHORIZED, "UnauthorizedException", "Unauthorized"),
+            (_, ProofKind::Key | ProofKind::SigV4 | ProofKind::Signed) => {
+                Self::refused("ForbiddenException", "Forbidden")
+            }
+        }
+    }
+
+    /// What AWS says of a signature. What it would repeat of a long request is left out.
+    fn signature(error: &SignatureError) -> Self {
+        const LONGEST: usize = 8 * 1024;
+        let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::FORBIDDEN);
+        let (Some(kind), Some(message)) = (error.error_type(), error.message()) else {
+            return Self { status, kind: None, body: Bytes::new() };
+        };
+        match error {
+            SignatureError::Mismatch(_) if message.len() > LONGEST => Self::before(status, kind, Mismatch::SHORT),
+            _ => Self::before(status, kind, message),
         }
     }
 

@@ -371,7 +371,7 @@ proptest! {
             for (method, path) in [("GET", "/0/a"), ("DELETE", "/0/a"), ("POST", "/1/b"), ("PUT", "/1/c"), ("GET", "/0/"), ("GET", "/1/d")] {
                 let method: Method = method.parse().unwrap();
                 for client in &addresses {
-                    let asked = Asked { listener: "default", client: *client, method: &method, host, path };
+                    let asked = Asked { listener: "default", client: *client, method: &method, host, path, caller: None };
                     let judged = judges.old.judge(&asked);
                     let judged = Sides { old: judged, new: judges.new.judge(&asked) };
                     let admitted = judged.map(|judged| judged.judgement.is_admitted());

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gatepost_config::model::{
-    self, Action, AddressEntry, AddressSource, Addresses, Balance, Behind, Entry, Feed, Forward, PolicyDocument,
-    Redirect, Replay, Respond, Rules, Scheme, Signed, Template, TemplatePart, Throttle, ThrottleBy, Upstream,
+    self, Action, AddressEntry, AddressSource, Addresses, Balance, Behind, CallerRule, Entry, Feed, Forward,
+    PolicyDocument, Redirect, Replay, Respond, Rules, Scheme, Signed, Template, TemplatePart, Throttle, ThrottleBy,
+    Upstream, Who,
 };
 
 use crate::explain::told::{forward_text, rate_text};
@@ -106,11 +107,84 @@ fn entry(old: &Entry, new: &Entry, changes: &mut Changes) {
         fetched_entries(key, old, new, changes);
     }
     policies(old, new, changes);
+    callers(old, new, changes);
     // Verdicts take signatures to be good.
     changes.is_beyond_networks |= signature(old).is_some() != signature(new).is_some();
     if let (Some(old), Some(new)) = (signature(old), signature(new)) {
         signed(old, new, changes);
     }
+}
+
+/// Verdicts take callers to be let in.
+fn callers(old: &Entry, new: &Entry, changes: &mut Changes) {
+    let rule = |entry: &Entry| entry.rules().and_then(|rules| rules.callers.clone());
+    let (old, new) = (rule(old), rule(new));
+    changes.is_beyond_networks |= old.is_some() != new.is_some();
+    let (Some(old), Some(new)) = (old, new) else { return };
+    if old.who != new.who {
+        changes.say_beyond_networks(who_change(&old.who, &new.who));
+    }
+    let proof = |rule: &CallerRule| match &*rule.proof {
+        [] => "any".to_owned(),
+        kinds => join(kinds.iter().map(|kind| kind.name().to_owned())),
+    };
+    if old.proof != new.proof {
+        changes.say_beyond_networks(format!("proof: {} -> {}", proof(&old), proof(&new)));
+    }
+}
+
+/// Who came and who went: of thousands nobody reads all.
+fn who_change(old: &Who, new: &Who) -> String {
+    const MOST: usize = 5;
+    let (Who::Named(old), Who::Named(new)) = (old, new) else {
+        let text = |who: &Who| match who {
+            Who::Any => "any".to_owned(),
+            Who::Named(names) => format!("{} by name", names.len()),
+        };
+        return format!("callers: {} -> {}", text(old), text(new));
+    };
+    let told = |sign: &str, some: &[Arc<str>], others: &[Arc<str>]| {
+        let only: Vec<&Arc<str>> = some.iter().filter(|name| others.binary_search(name).is_err()).collect();
+        let shown = only.iter().take(MOST).map(|name| format!("{sign}{name}")).collect::<Vec<_>>();
+        let more = only.len().saturating_sub(MOST);
+        shown.into_iter().chain((more > 0).then(|| format!("{sign}{more} more"))).collect::<Vec<_>>()
+    };
+    format!("callers: {}", [told("+", new, old), told("-", old, new)].concat().join(", "))
+}
+
+/// What a caller is otherwise.
+pub(super) fn caller(old: &model::Caller, new: &model::Caller) -> Changes {
+    let mut changes = Changes::default();
+    let plan = |caller: &model::Caller| or_none(caller.plan.as_ref().map(|plan| Arc::clone(&plan.name)));
+    changes.shown("plan", &plan(old), &plan(new));
+    changes.shown("parallel", &or_none(old.parallel), &or_none(new.parallel));
+    let budget = |caller: &model::Caller| {
+        let budget = caller.budget.as_ref();
+        budget.map(|budget| (budget.limit, budget.per, budget.per_request, budget.per_gb, budget.currency.clone()))
+    };
+    changes.plain("its budget", &budget(old), &budget(new));
+    let alike = changes.said.len();
+    let from = |caller: &model::Caller| caller.from.as_deref().map(|from| {
+        let (networks, names) = addresses(from);
+        (networks, names.into_iter().map(str::to_owned).collect::<Vec<_>>())
+    });
+    changes.plain("from", &from(old), &from(new));
+    changes.plain("its keys", &old.keys, &new.keys);
+    changes.plain("its access keys", &old.access_keys, &new.access_keys);
+    changes.plain("its tokens", &old.token, &new.token);
+    match (&old.signed, &new.signed) {
+        (Some(old), Some(new)) => signed(old, new, &mut changes),
+        (old, new) => changes.differs("how it signs bodies", old.is_some() != new.is_some()),
+    }
+    let policy = |caller: &model::Caller| caller.policy.as_ref().map(|document| Arc::clone(document));
+    let says = match (policy(old), policy(new)) {
+        (Some(old), Some(new)) => says_the_same(old.policy.text(), new.policy.text()),
+        (old, new) => old.is_none() && new.is_none(),
+    };
+    changes.differs("its policy", !says);
+    changes.shown("arn", old.arn.as_str(), new.arn.as_str());
+    changes.is_beyond_networks = changes.said.len() > alike;
+    changes
 }
 
 fn signature(entry: &Entry) -> Option<&Signed> {

@@ -36,7 +36,7 @@ fn clients(model: &Model, from: &str, headers: &[(&'static str, &'static str)]) 
         all.append(*name, HeaderValue::from_static(value));
     }
     let inquiry =
-        Inquiry { from: from.parse().unwrap(), listener: "default", method: Method::GET, target: "/", headers: all };
+        Inquiry { from: from.parse().unwrap(), listener: "default", method: Method::GET, target: "/", headers: all, caller: None };
     let Explanation { steps, verdict } = explain(model, &inquiry).unwrap();
     let said = steps.into_iter().filter(|step| step.check == Check::Client).map(|step| step.text).collect();
     let reason = match verdict {
@@ -102,7 +102,7 @@ fn a_throttle_by_client_is_asked_right_after_the_address_and_has_the_place_of_it
     model.apis[0].routes[0].throttles[1].by = ThrottleBy::Client;
     let headers = [(HOST, HeaderValue::from_static("a"))].into_iter().collect();
     let inquiry =
-        Inquiry { from: [192, 0, 2, 7].into(), listener: "default", method: Method::GET, target: "/", headers };
+        Inquiry { from: [192, 0, 2, 7].into(), listener: "default", method: Method::GET, target: "/", headers, caller: None };
     let explanation = explain(&model, &inquiry).unwrap();
     let said: Vec<String> = explanation.steps[5..]
         .iter()

@@ -1,6 +1,7 @@
 //! What was decided, told with the rules that decided it and the places where they were written.
 
 mod addresses;
+mod callers;
 
 use std::cmp::Reverse;
 use std::fmt::Write;
@@ -11,7 +12,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use gatepost_config::model::{self, Action, HostPattern, Model, Rate, Scheme, ThrottleBy};
 use gatepost_config::{Place, Secret};
-use gatepost_iam::{NearMiss, Unmet};
 use gatepost_net::Stop;
 use gatepost_ranges::Feeds;
 use http::{HeaderMap, Response, StatusCode};
@@ -87,6 +87,7 @@ impl<'m> Teller<'m> {
                 if matches!(rejection, Rejection::Throttled(_)) {
                     last_token_gone(&mut steps);
                 }
+                tell_flaw(rejection, &mut steps);
                 steps.extend(written.and_then(|written| written.unproven(rejection, &steps)));
                 verdict(rejection, answer)
             }
@@ -141,7 +142,17 @@ impl<'m> Teller<'m> {
             Note::Except { listed } => self.except(written()?, listed)?,
             Note::ArnTooLong => written()?.arn_too_long()?,
             Note::Policy { index, said } => written()?.policy(index, said)?,
-            Note::NearMiss(near) => return written()?.add_near_miss(&near, steps.last_mut()),
+            Note::NearMiss(near) => return self.add_near_miss(written()?, &near, steps.last_mut()),
+            Note::CallerPolicy { caller, said } => self.caller_policy(caller, said)?,
+            Note::Proof { kind, caller } => self.proof(kind, caller, "")?,
+            Note::Assumed { kind, caller } => self.proof(kind, caller, ", taken to be given")?,
+            Note::Claimed { kind, caller } => self.proof(kind, caller, ": taken to be good, the body decides")?,
+            Note::Signers => Step::pass(Check::Credentials, "signed: the body decides by which caller"),
+            Note::ProofMissing(kinds) => self.proof_missing(written()?, kinds)?,
+            Note::BadProof(kind) => Step::refuse(Check::Credentials, kind.name()),
+            Note::ProofsDisagree { kind, caller } => self.proofs_disagree(kind, caller)?,
+            Note::CallerFrom { caller, listed } => self.caller_from(caller, listed)?,
+            Note::Caller { caller, proofs, listed } => self.caller_listed(written()?, caller, proofs, listed)?,
             Note::Signed(flaw) => written()?.signed(flaw)?,
             Note::Length { told } => written()?.max_body(told),
             Note::Parallel { under_way } => written()?.parallel(under_way),
@@ -240,39 +251,14 @@ impl Written<'_> {
     }
 
     fn arn_too_long(&self) -> Result<Step, ExplainError> {
-        let rule = Rule::new("policy", &self.document(0)?.place);
-        Ok(Step::refuse(Check::Policy, "its ARN is longer than API Gateway authorizes").by(vec![rule]))
+        // Without one of the route's it was a caller's that was to be asked.
+        let rules = self.document(0).map(|document| vec![Rule::new("policy", &document.place)]);
+        Ok(Step::refuse(Check::Policy, "its ARN is longer than API Gateway authorizes").by(rules.unwrap_or_default()))
     }
 
     /// What the policy with this index says, among those that apply: the API's, then the route's.
     fn policy(&self, index: u32, said: Said) -> Result<Step, ExplainError> {
-        let document = self.document(index)?;
-        let file = document.file.display();
-        let (passed, does, statement) = match said {
-            Said::Allows(statement) => (true, "allows it", statement),
-            Said::Denies(statement) => (false, "denies it", statement),
-            Said::Nothing => {
-                let rule = Rule::new("policy", &document.place);
-                return Ok(Step::refuse(Check::Policy, format!("{file}: no statement allows it")).by(vec![rule]));
-            }
-        };
-        let name = statement_name(document, statement as usize)?;
-        let place = document.statements.get(statement as usize).ok_or_else(never_stated)?;
-        let step = Step::pass(Check::Policy, format!("{file}: {name} {does}"));
-        Ok(Step { passed, ..step.by(vec![Rule::new(name, place)]) })
-    }
-
-    /// Adds to the last policy that allowed nothing what came nearest to it.
-    fn add_near_miss(&self, near: &NearMiss, last: Option<&mut Step>) -> Result<(), ExplainError> {
-        let NearMiss { statement, unmet } = near;
-        let last = last.ok_or_else(|| ExplainError::contradiction("something was missed that nobody asked for"))?;
-        let policies = self.route.entry.rules().map(|rules| &rules.policies[..]).unwrap_or_default();
-        let asked = policies.iter().find(|document| last.rules.iter().any(|rule| rule.place == document.place));
-        let document = asked.ok_or_else(|| ExplainError::contradiction("a policy was never written"))?;
-        let unmet: Vec<String> = unmet.iter().map(Unmet::to_string).collect();
-        let name = statement_name(document, *statement)?;
-        last.text += &format!("; nearest is {name}, but for {}", unmet.join(" and "));
-        Ok(())
+        policy_says(self.document(index)?, said)
     }
 
     fn rule_of_signatures(&self) -> Result<&model::Signed, ExplainError> {
@@ -295,6 +281,12 @@ impl Written<'_> {
     /// The step that a request was refused by when its head had passed everything, and its body was not what it claims,
     /// did not come, or came before.
     fn unproven(&self, rejection: &Rejection, steps: &[Step]) -> Option<Step> {
+        let asks_who = self.route.entry.rules().and_then(|rules| rules.callers.as_ref());
+        let is_told = steps.last().is_some_and(|step| !step.passed && step.check == Check::Credentials);
+        if let (Rejection::BadCredentials(bad), Some(rule), false) = (rejection, asks_who, is_told) {
+            let step = Step::refuse(Check::Credentials, format!("the body: {bad}"));
+            return Some(step.by(vec![Rule::new("callers", &rule.place)]));
+        }
         let is_about_the_body = matches!(
             rejection,
             Rejection::BadSignature(_)
@@ -308,10 +300,13 @@ impl Written<'_> {
         if !is_about_the_body {
             return None;
         }
-        let signed = self.rule_of_signatures().ok()?;
         let passed = steps.iter().all(|step| step.passed);
-        let step = Step::refuse(Check::Signed, format!("the body: {rejection}"));
-        passed.then(|| step.by(vec![Rule::new("signed", &signed.place)]))
+        let (check, rule) = match (self.rule_of_signatures(), asks_who) {
+            (Ok(signed), _) => (Check::Signed, Rule::new("signed", &signed.place)),
+            (Err(_), Some(rule)) => (Check::Credentials, Rule::new("callers", &rule.place)),
+            (Err(_), None) => return None,
+        };
+        passed.then(|| Step::refuse(check, format!("the body: {rejection}")).by(vec![rule]))
     }
 
     fn max_body(&self, told: Option<u64>) -> Step {
@@ -371,6 +366,34 @@ impl Step {
 impl Rule {
     fn new(name: impl Into<String>, place: &Place) -> Self {
         Self { name: name.into(), network: None, age: None, place: place.clone() }
+    }
+}
+
+/// What a policy says of the request.
+fn policy_says(document: &model::PolicyDocument, said: Said) -> Result<Step, ExplainError> {
+    let file = document.file.display();
+    let (passed, does, statement) = match said {
+        Said::Allows(statement) => (true, "allows it", statement),
+        Said::Denies(statement) => (false, "denies it", statement),
+        Said::Nothing | Said::Abstains => {
+            let passed = said == Said::Abstains;
+            let rest = if passed { ", and none has to" } else { "" };
+            let step = Step::pass(Check::Policy, format!("{file}: no statement allows it{rest}"));
+            return Ok(Step { passed, ..step.by(vec![Rule::new("policy", &document.place)]) });
+        }
+    };
+    let name = statement_name(document, statement as usize)?;
+    let place = document.statements.get(statement as usize).ok_or_else(never_stated)?;
+    let step = Step::pass(Check::Policy, format!("{file}: {name} {does}"));
+    Ok(Step { passed, ..step.by(vec![Rule::new(name, place)]) })
+}
+
+/// Adds to the step that credentials were refused by what the owner is told of them.
+fn tell_flaw(rejection: &Rejection, steps: &mut [Step]) {
+    if let Rejection::BadCredentials(bad) = rejection
+        && let Some(step) = steps.last_mut().filter(|step| step.check == Check::Credentials && !step.passed)
+    {
+        step.text = bad.to_string();
     }
 }
 

@@ -1,6 +1,6 @@
 //! What of a message's head is passed on, in both directions.
 
-use gatepost_config::model::{HostHeader, HttpVersion};
+use gatepost_config::model::{HostHeader, HttpVersion, ProofKind};
 use gatepost_net::BelievedHeader;
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderName, PROXY_AUTHENTICATE,
@@ -10,6 +10,8 @@ use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Request, Uri};
 
 use crate::body::Exchange;
+use crate::caller::ProofKinds;
+use crate::caller::proof::{API_KEY, SECURITY_TOKEN};
 use crate::host::host_name;
 use crate::snapshot::{Forward, X_FORWARDED_FOR};
 use crate::stream::Stream;
@@ -24,12 +26,14 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 ///
 /// Gone is what belongs to the client's connection (RFC 9110, 7.6.1), `Expect`, which we answer ourselves, and whatever
 /// speaks of the client's address or of us: `Forwarded`, `X-Forwarded-*`, `X-Real-IP`, `X-Gatepost-*`. A client could
-/// have written those, so they are replaced by what is known. Only to what a sender says who is believed is added.
+/// have written those, so they are replaced by what is known. Only to what a sender says who is believed is added. What
+/// has proven here who the client is would prove it elsewhere too, and stays here.
 pub(super) fn outgoing(headers: &mut HeaderMap, forward: &Forward, exchange: &Exchange) {
     let host = headers.get(HOST).cloned();
     let told = Told::by_sender(headers, exchange.believed);
     let takes_trailers = forward.upstream.http == HttpVersion::Two && takes_trailers(headers);
-    remove_unwanted(headers, |name| speaks_of_the_client(name) || *name == EXPECT);
+    let proofs = exchange.proofs();
+    remove_unwanted(headers, |name| speaks_of_the_client(name) || *name == EXPECT || proves(name, proofs));
     if !exchange.stream.connection.is_http1() {
         join_cookies(headers);
     }
@@ -264,6 +268,17 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
 fn is_hop_by_hop(name: &HeaderName) -> bool {
     [CONNECTION, TRANSFER_ENCODING, TE, TRAILER, UPGRADE, KEEP_ALIVE, PROXY_CONNECTION].contains(name)
         || [PROXY_AUTHENTICATE, PROXY_AUTHORIZATION].contains(name)
+}
+
+/// Whether a header is part of one of these proofs.
+fn proves(name: &HeaderName, proofs: ProofKinds) -> bool {
+    if proofs.is_empty() {
+        return false;
+    }
+    let has = |kind| proofs.has(kind);
+    (*name == AUTHORIZATION && (has(ProofKind::SigV4) || has(ProofKind::Jwt)))
+        || (has(ProofKind::SigV4) && means(name, |name| name == SECURITY_TOKEN.as_str()))
+        || (has(ProofKind::Key) && means(name, |name| name == API_KEY.as_str()))
 }
 
 fn speaks_of_the_client(name: &HeaderName) -> bool {

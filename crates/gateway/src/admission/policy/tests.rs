@@ -31,7 +31,7 @@ fn masked(method: &str, path: &str) -> String {
 fn facts<'r>(method: &'r Method, path: &'r str, headers: &'r HeaderMap) -> Facts<'r> {
     let client = [192, 0, 2, 1].into();
     let (host, path) = ("a".into(), path.into());
-    Facts { client, is_secure: false, private: None, method, host, path, headers, length: None }
+    Facts { client, is_secure: false, private: None, method, host, path, headers, length: None, received: Received::default(), assumed: Assumed::Nobody }
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn text(key: &Key, fields: &[(HeaderName, &[u8])]) -> Option<String> {
         headers.append(name, value);
     }
     let facts = facts(&Method::GET, "/", &headers);
-    match Circumstances::of(&facts).value(key) {
+    match Circumstances::of(&facts, None).value(key) {
         Values::Absent => None,
         Values::One(Value::Text(text)) => Some(text.to_owned()),
         other @ (Values::One(_) | Values::Many(_)) => panic!("{other:?}"),

@@ -21,7 +21,7 @@ fn denial(statement: Option<usize>) -> Denial {
         file: "policy.json".into(),
         place: model.unwrap().model.apis[0].place.clone(),
     };
-    Denial::By { document: Arc::new(document), statement }
+    Denial::By { document: Arc::new(document), statement, user: None }
 }
 
 #[test]

@@ -76,7 +76,7 @@ impl Teller<'_> {
     }
 
     /// Whether one of the entries lists the client is not known yet.
-    fn unknown(&self, check: Check, entries: &[model::AddressEntry]) -> Step {
+    pub(super) fn unknown(&self, check: Check, entries: &[model::AddressEntry]) -> Step {
         let lacking = self.lacking(entries);
         let were = if lacking.len() == 1 { "was" } else { "were" };
         let text = format!("no known entry lists {}, and {} {were} never loaded", self.client, names(&lacking));
@@ -98,7 +98,7 @@ impl Teller<'_> {
     ///
     /// # Errors
     /// They do not say the same, so one of them is wrong.
-    fn listing(
+    pub(super) fn listing(
         &self,
         entries: &[model::AddressEntry],
         address: IpAddr,
