@@ -3,6 +3,7 @@
 
 mod identity;
 mod policy;
+mod token;
 
 pub(crate) use self::policy::RequestArn;
 
@@ -18,7 +19,7 @@ use self::policy::Later;
 use crate::caller::{BodyVerifier, Caller, ProofKinds, Proven};
 use crate::clock::Clock;
 use crate::rejection::Rejection;
-use crate::request::{Assumed, Facts};
+use crate::request::{Assumed, Facts, Look};
 use crate::signature::{Claim, Delivery, Flaw, NotRemembered, Signed, Verified};
 use crate::snapshot::{AddressRule, CallerRule, Listing, Parallel, Route};
 use crate::trace::{NoTrace, Note, Trace};
@@ -98,15 +99,22 @@ pub(crate) fn admit(
     let asking = rules.and_then(|rules| rules.callers.as_ref()).filter(|_| is_asked);
     let asking = asking.map(|rule| (rule, Asking::new(facts, route, rule)));
     let (mut identity, mut held) = (Identity::default(), None);
+    let tokens = rules.and_then(|rules| rules.token.as_ref());
     if is_imitated {
+        if let Some(tokens) = tokens {
+            identity.shown = token::present(facts, tokens, meters, trace)?;
+        }
         held = imitate(facts, route, asking.as_ref(), meters, &mut identity, trace)?;
     }
     match meters {
         // Who is refused anyway is so before every throttle.
-        _ if held.is_some() => {}
+        _ if held.is_some() || facts.look == Look::Again => {}
         Meters::Live(clock) => take_of_client(facts.client, &route.client_tables, clock, trace)?,
         Meters::Observed(clock) => look_at_client(facts.client, &route.client_tables, clock.now(), trace)?,
         Meters::Full => {}
+    }
+    if let (false, Some(tokens)) = (is_imitated, tokens) {
+        identity.shown = token::present(facts, tokens, meters, trace)?;
     }
     if let (false, Some((rule, asking))) = (is_imitated, &asking) {
         asking.identify(&mut identity, trace)?;
@@ -136,7 +144,8 @@ pub(crate) fn admit(
         return Ok(Admission::Candidate(Candidate { route, client, identity, is_claimed, held, later }));
     }
     let slot = meters.take(route, identity.caller.as_deref(), trace)?;
-    let Identity { caller, proofs, .. } = identity;
+    let Identity { caller, proofs, shown, .. } = identity;
+    let proofs = proofs.and(shown);
     Ok(Admission::Permit(Permit { route: Arc::clone(route), caller, proofs, _slot: slot, deliveries: Vec::new() }))
 }
 
@@ -267,8 +276,8 @@ impl Candidate {
     }
 
     fn permit(self, slot: Option<Slot>, deliveries: Vec<Delivery>) -> Permit {
-        let Self { route, identity: Identity { caller, proofs, .. }, .. } = self;
-        Permit { route, caller, proofs, _slot: slot, deliveries }
+        let Self { route, identity: Identity { caller, proofs, shown, .. }, .. } = self;
+        Permit { route, caller, proofs: proofs.and(shown), _slot: slot, deliveries }
     }
 }
 

@@ -1,13 +1,13 @@
 //! From a resolved model to a snapshot, and what lives on from one snapshot to the next.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{Hash, RandomState};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use gatepost_config::Secret;
-use gatepost_config::model::{self, Model, ProofKind, ThrottleBy};
+use gatepost_config::model::{self, Model, ThrottleBy};
 use gatepost_meter::{Bucket, ClientTable, Law, Nanos, Slots};
 use gatepost_net::tls::{Alpn, ClientTls, ServerTls, TlsError};
 use gatepost_net::{BelievedHeader, Destination, Fence, Host};
@@ -25,6 +25,7 @@ use crate::snapshot::{
     Meter, NamedMeter, Parallel, Redirect, Respond, Route, RouteNumber, Rules, Snapshot, Who,
 };
 use crate::stats::Stats;
+use crate::token::{Keyring, Tokens};
 use crate::upstream::{Check, Common, Condition, Security, Target, Upstream, target_hash};
 
 /// What outlives a snapshot, under names that a reload does not change.
@@ -33,6 +34,8 @@ pub(crate) struct Lasting {
     snapshots: u64,
     buckets: HashMap<MeterName, Arc<Bucket>>,
     client_tables: HashMap<MeterName, Arc<ClientTable>>,
+    /// The keys of issuers.
+    keyrings: HashMap<Arc<str>, Arc<Keyring>>,
     slots: HashMap<(Arc<str>, Arc<str>), Arc<Slots>>,
     /// What callers have of their limits.
     callers: HashMap<Arc<str>, Arc<CallerMeters>>,
@@ -101,6 +104,7 @@ struct Compiler<'a> {
     used_meters: HashSet<MeterName>,
     meters: Vec<NamedMeter>,
     used_targets: HashSet<TargetName>,
+    used_issuers: HashSet<Arc<str>>,
 }
 
 /// What a throttle counts with.
@@ -145,6 +149,7 @@ impl Snapshot {
             used_meters: HashSet::new(),
             meters: Vec::new(),
             used_targets: HashSet::new(),
+            used_issuers: HashSet::new(),
         };
         compiler.lasting.checks.clear();
         compiler.callers = Arc::new(compiler.callers(&model.callers));
@@ -209,6 +214,11 @@ impl Lasting {
         let made = ClientTls::new(upstream.ca.as_deref(), alpn)?;
         self.clients.insert(name, made.clone());
         Ok(made)
+    }
+
+    /// The keys of the issuers that the model compiled last names.
+    pub(crate) fn keyrings(&self) -> impl Iterator<Item = &Arc<Keyring>> {
+        self.keyrings.values()
     }
 
     /// The targets that the model compiled last has probed.
@@ -382,15 +392,23 @@ impl Compiler<'_> {
             {
                 let nobody = model::AddressRule { from: Vec::new(), except: Vec::new() };
                 let from = Some(self.from(&nobody));
-                Entry::Rules(Rules { from, policies: Box::default(), signed: None, callers: None })
+                Entry::Rules(Rules { from, policies: Box::default(), signed: None, callers: None, token: None })
             }
             model::Entry::Rules(rules) => Entry::Rules(Rules {
                 from: rules.from.as_ref().map(|rule| self.from(rule)),
                 policies: rules.policies.iter().map(Arc::clone).collect(),
                 signed: rules.signed.as_ref().map(|signed| Box::new(self.signed(signed, api, route))),
-                callers: rules.callers.as_ref().map(|rule| self.caller_rule(rule, rules.token.as_deref(), compat)),
+                callers: rules.callers.as_ref().map(|rule| self.caller_rule(rule, compat)),
+                token: rules.token.as_ref().map(|rule| Tokens::new(Arc::clone(rule), self.keyring(&rule.issuer))),
             }),
         }
+    }
+
+    /// The keys of an issuer: those that were there before, if it was named before.
+    fn keyring(&mut self, issuer: &Arc<str>) -> Arc<Keyring> {
+        self.used_issuers.insert(Arc::clone(issuer));
+        let known = self.lasting.keyrings.entry(Arc::clone(issuer));
+        Arc::clone(known.or_insert_with(|| Keyring::new(Arc::clone(issuer))))
     }
 
     /// What the route remembers stays with it, whatever becomes of its secrets.
@@ -402,7 +420,6 @@ impl Compiler<'_> {
     fn caller_rule(
         &self,
         rule: &model::CallerRule,
-        token: Option<&model::TokenRule>,
         compat: Option<model::Compat>,
     ) -> CallerRule {
         let known = &self.callers;
@@ -416,7 +433,7 @@ impl Compiler<'_> {
                 (Who::Named(named.iter().map(|caller| caller.number).collect()), kinds, signers.collect())
             }
         };
-        let asked: ProofKinds = rule.proof.iter().copied().chain(token.map(|_| ProofKind::Jwt)).collect();
+        let asked: ProofKinds = rule.proof.iter().copied().collect();
         kinds = kinds.and(asked);
         if compat.is_some() && !asked.is_empty() {
             // As API Gateway does not look at the key of a method that needs none.
@@ -438,7 +455,9 @@ impl Compiler<'_> {
             });
             Arc::new(Caller { number, written: Arc::clone(written), from, access, signed, meters })
         });
-        Callers::new(callers.collect())
+        let callers: Vec<_> = callers.collect();
+        let issuers: BTreeSet<_> = written.iter().flat_map(|caller| &caller.token).map(|token| &token.rule.issuer).collect();
+        Callers::new(callers, issuers.into_iter().map(|issuer| self.keyring(issuer)).collect())
     }
 
     fn access(&mut self, written: &model::AccessKey) -> Arc<Access> {
@@ -577,13 +596,14 @@ impl Compiler<'_> {
 
     /// Lets go of what the model no longer names. A bucket that still owes tokens stays, in case its route comes back.
     fn forget(&mut self) {
-        let Self { lasting, stats, used_meters, used_targets, now, .. } = self;
+        let Self { lasting, stats, used_meters, used_targets, used_issuers, now, .. } = self;
         lasting.buckets.retain(|name, bucket| used_meters.contains(name) || !bucket.is_full(*now));
         lasting.client_tables.retain(|name, table| used_meters.contains(name) || !table.is_full(*now));
         lasting.slots.retain(|_, slots| Arc::strong_count(slots) > 1);
         lasting.signed.retain(|_, memory| Arc::strong_count(memory) > 1 || memory.deliveries.holds_any(*now));
         lasting.signers.retain(|_, memory| Arc::strong_count(memory) > 1 || memory.deliveries.holds_any(*now));
         lasting.access.retain(|_, access| Arc::strong_count(access) > 1);
+        lasting.keyrings.retain(|issuer, _| used_issuers.contains(issuer));
         lasting.targets.retain(|name, _| used_targets.contains(name));
         let used_clients: HashSet<_> = used_targets.iter().map(|name| (name.ca.clone(), name.http)).collect();
         lasting.clients.retain(|name, _| used_clients.contains(name));

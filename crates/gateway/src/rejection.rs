@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gatepost_config::model::{PolicyDocument, ProofKind};
+use gatepost_config::model::{PolicyDocument, ProofKind, TokenRule};
 use gatepost_config::path::PathError;
 use gatepost_meter::{Exceeded, Law};
 use gatepost_net::DialError;
@@ -16,6 +16,7 @@ use thiserror::Error;
 use crate::caller::{Caller, CredentialFlaw, ProofKinds};
 use crate::signature::Flaw;
 use crate::spool::SpoolError;
+use crate::token::TokenFlaw;
 use crate::upstream::ConnectError;
 
 /// A request that is not served: every reason there is.
@@ -60,6 +61,19 @@ pub(crate) enum Rejection {
     CallerNotListed {
         /// Its name.
         caller: Arc<str>,
+    },
+    /// There is no token where one is asked for.
+    TokenMissing,
+    /// There is one, and it is not good for the route.
+    BadToken {
+        flaw: TokenFlaw,
+        /// What would be.
+        rule: Arc<TokenRule>,
+    },
+    /// Whether a token is good depends on keys of its issuer that nobody knows.
+    KeysUnknown {
+        /// Whose, as operators read it.
+        whose: Arc<str>,
     },
     /// There is no signature where one is asked for.
     Unsigned,
@@ -277,6 +291,14 @@ pub enum Reason {
     ProofsDisagree,
     /// Not served: the route is not for its caller.
     CallerNotListed,
+    /// Not served: it has no token.
+    TokenMissing,
+    /// Not served: its token is not good.
+    TokenBad,
+    /// Not served: its token has none of the scopes.
+    TokenScope,
+    /// Not served: the keys of an issuer were never loaded, or are too old.
+    IssuerKeysUnknown,
     /// Not served: the body is not signed.
     SignatureMissing,
     /// Not served: the body's signature is not good.
@@ -313,7 +335,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of their discriminants.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 38] = [
         Self::Malformed,
         Self::HeadersTooLarge,
         Self::HeaderTimeout,
@@ -332,6 +354,10 @@ impl Reason {
         Self::CallerElsewhere,
         Self::ProofsDisagree,
         Self::CallerNotListed,
+        Self::TokenMissing,
+        Self::TokenBad,
+        Self::TokenScope,
+        Self::IssuerKeysUnknown,
         Self::SignatureMissing,
         Self::SignatureBad,
         Self::Replayed,
@@ -372,6 +398,10 @@ impl Reason {
             Self::CallerElsewhere => "caller_elsewhere",
             Self::ProofsDisagree => "proofs_disagree",
             Self::CallerNotListed => "caller_not_listed",
+            Self::TokenMissing => "token_missing",
+            Self::TokenBad => "token_bad",
+            Self::TokenScope => "token_scope",
+            Self::IssuerKeysUnknown => "issuer_keys_unknown",
             Self::SignatureMissing => "signature_missing",
             Self::SignatureBad => "signature_bad",
             Self::Replayed => "replayed",
@@ -410,6 +440,10 @@ impl Rejection {
             Self::CallerElsewhere { .. } => Reason::CallerElsewhere,
             Self::ProofsDisagree => Reason::ProofsDisagree,
             Self::CallerNotListed { .. } => Reason::CallerNotListed,
+            Self::TokenMissing => Reason::TokenMissing,
+            Self::BadToken { flaw: TokenFlaw::Scope, .. } => Reason::TokenScope,
+            Self::BadToken { .. } => Reason::TokenBad,
+            Self::KeysUnknown { .. } => Reason::IssuerKeysUnknown,
             Self::Unsigned => Reason::SignatureMissing,
             Self::BadSignature(_) => Reason::SignatureBad,
             Self::Replayed => Reason::Replayed,
@@ -437,11 +471,14 @@ impl Rejection {
             Self::AddressNotListed
             | Self::SignedNotListed
             | Self::PolicyDenied(_)
+            | Self::BadToken { flaw: TokenFlaw::Scope, .. }
             | Self::CallerNotListed { .. } => StatusCode::FORBIDDEN,
             Self::CredentialsMissing { .. }
             | Self::BadCredentials(_)
             | Self::CallerElsewhere { .. }
             | Self::ProofsDisagree
+            | Self::TokenMissing
+            | Self::BadToken { .. }
             | Self::Unsigned
             | Self::BadSignature(_)
             | Self::Replayed => StatusCode::UNAUTHORIZED,
@@ -455,10 +492,30 @@ impl Rejection {
             Self::Dial(_) | Self::BadUpstream(_) => StatusCode::BAD_GATEWAY,
             Self::ListenerGone
             | Self::AddressesUnknown { .. }
+            | Self::KeysUnknown { .. }
             | Self::Busy
             | Self::SpoolFull(_)
             | Self::DeliveriesFull => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// Of a token that a route asks for.
+    pub(crate) fn bad_token(flaw: TokenFlaw, rule: &Arc<TokenRule>) -> Self {
+        match flaw {
+            TokenFlaw::Missing => Self::TokenMissing,
+            TokenFlaw::KeysUnknown => Self::KeysUnknown { whose: Arc::clone(&rule.issuer) },
+            flaw => Self::BadToken { flaw, rule: Arc::clone(rule) },
+        }
+    }
+
+    /// Whether it may be none once the keys of an issuer were asked for again.
+    pub(crate) fn awaits_keys(&self) -> bool {
+        match self {
+            Self::KeysUnknown { .. } => true,
+            Self::BadToken { flaw, .. } => flaw.may_pass(),
+            Self::BadCredentials(bad) => matches!(bad.flaw, CredentialFlaw::Token(flaw) if flaw.may_pass()),
+            _ => false,
         }
     }
 
@@ -498,6 +555,8 @@ impl Rejection {
             Self::CallerElsewhere { caller, .. } => Some(format!("the proofs of {caller} are not good from there")),
             Self::CallerNotListed { caller } => Some(format!("{caller} is not listed in `callers`")),
             Self::SpoolFull(error) => Some(error.to_string()),
+            Self::BadToken { flaw, .. } => Some(flaw.to_string()),
+            Self::KeysUnknown { whose } => Some(format!("the keys of {whose} are not known")),
             Self::AddressesUnknown { set } => Some(never_loaded(set)),
             Self::ListenerGone
             | Self::Misdirected
@@ -506,6 +565,7 @@ impl Rejection {
             | Self::AddressNotListed
             | Self::ArnTooLong
             | Self::ProofsDisagree
+            | Self::TokenMissing
             | Self::Unsigned
             | Self::Replayed
             | Self::SignedNotListed
@@ -547,7 +607,13 @@ impl Rejection {
             | Self::ProofsDisagree => {
                 headers.insert(WWW_AUTHENTICATE, CREDENTIALS);
             }
-            Self::Busy | Self::SpoolFull(_) | Self::DeliveriesFull => {
+            Self::TokenMissing => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Self::BadToken { flaw, rule } => {
+                headers.insert(WWW_AUTHENTICATE, flaw.challenge(&rule.scopes));
+            }
+            Self::Busy | Self::SpoolFull(_) | Self::DeliveriesFull | Self::KeysUnknown { .. } => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Malformed(_)

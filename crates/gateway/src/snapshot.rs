@@ -31,6 +31,7 @@ use crate::router::{Miss, Router};
 use crate::signature::Signed;
 use crate::stats::{Durations, ListenerStats, RouteStats};
 use crate::trace::{Note, Trace};
+use crate::token::{Keyring, Tokens, keyring_for, presented};
 use crate::upstream::Upstream;
 
 /// What proxies tell the client's address in, other than `Forwarded`.
@@ -205,6 +206,8 @@ pub(crate) struct Rules {
     pub(crate) signed: Option<Box<Signed>>,
     /// Which callers may enter.
     pub(crate) callers: Option<CallerRule>,
+    /// Which tokens are asked for, whoever they are from.
+    pub(crate) token: Option<Tokens>,
 }
 
 /// Which callers may enter, and how they must prove who they are.
@@ -502,6 +505,13 @@ impl Entry {
     /// The documents that must all allow.
     pub(crate) fn policies(&self) -> &[Arc<PolicyDocument>] {
         self.rules().map_or(&[], |rules| &rules.policies)
+    }
+
+    /// The keys that the token of a request with these headers is to be verified with, if it is one that is judged here.
+    pub(crate) fn keyring_for(&self, headers: &HeaderMap) -> Option<&Arc<Keyring>> {
+        let of_route = self.rules()?.token.as_ref().map(Tokens::keyring);
+        let of_callers = self.callers().map(|rule| &*rule.known.keyrings).unwrap_or_default();
+        keyring_for(of_route.into_iter().chain(of_callers), presented(headers).ok()?).ok()
     }
 
     /// Whose signature of the body a request must carry.

@@ -81,10 +81,12 @@ impl Tokens {
         Ok(claims)
     }
 
-    pub(crate) fn rule(&self) -> &TokenRule {
+    /// What is asked.
+    pub(crate) fn rule(&self) -> &Arc<TokenRule> {
         &self.rule
     }
 
+    /// The keys of its issuer.
     pub(crate) fn keyring(&self) -> &Arc<Keyring> {
         &self.keyring
     }

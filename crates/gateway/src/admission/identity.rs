@@ -11,12 +11,13 @@ use std::time::SystemTime;
 use gatepost_config::model::ProofKind;
 use gatepost_sigv4::SignatureError;
 
-use crate::caller::proof::{Signature, given, key_owner};
+use crate::caller::proof::{Signature, given, key_owner, token_owner};
 use crate::caller::{Caller, Claims, CredentialFlaw, ProofKinds, Signer};
 use crate::rejection::Rejection;
 use crate::request::{Assumed, Facts};
 use crate::signature::Flaw;
 use crate::snapshot::{CallerRule, Listing, Route};
+use crate::token::TokenFlaw;
 use crate::trace::{Note, Trace};
 
 /// Who a request is from, as far as its head tells.
@@ -26,6 +27,8 @@ pub(super) struct Identity {
     pub(super) caller: Option<Arc<Caller>>,
     /// How that is proven, or is to be by the body.
     pub(super) proofs: ProofKinds,
+    /// What it has shown besides, and does not prove who it is.
+    pub(super) shown: ProofKinds,
     /// What the body must prove.
     pub(super) claims: Claims,
 }
@@ -94,7 +97,7 @@ impl<'a, 'r> Asking<'a, 'r> {
         self.require(ProofKinds::ALL, trace)?;
         self.key(identity, trace)?;
         self.signature(identity, trace)?;
-        self.token(trace)?;
+        self.token(identity, trace)?;
         self.assumption(identity, ProofKinds::ALL, trace)?;
         self.signers(identity, trace)
     }
@@ -106,7 +109,7 @@ impl<'a, 'r> Asking<'a, 'r> {
     pub(super) fn sign_in(&self, identity: &mut Identity, trace: &mut impl Trace) -> Result<(), Rejection> {
         self.require(ProofKinds::BY_AUTHORIZATION, trace)?;
         self.signature(identity, trace)?;
-        self.token(trace)?;
+        self.token(identity, trace)?;
         self.assumption(identity, ProofKinds::BY_AUTHORIZATION, trace)
     }
 
@@ -183,12 +186,24 @@ impl<'a, 'r> Asking<'a, 'r> {
         Ok(())
     }
 
-    /// Here a token that was verified is looked up by its issuer and its subject.
-    fn token(&self, trace: &mut impl Trace) -> Result<(), Rejection> {
-        if !self.given.has(ProofKind::Jwt) {
+    fn token(&self, identity: &mut Identity, trace: &mut impl Trace) -> Result<(), Rejection> {
+        const KIND: ProofKind = ProofKind::Jwt;
+        if !self.given.has(KIND) {
             return Ok(());
         }
-        Err(bad(ProofKind::Jwt, CredentialFlaw::Token, None, trace))
+        let owner = match token_owner(self.facts.headers, &self.rule.known, SystemTime::now()) {
+            Ok(owner) => owner,
+            Err(CredentialFlaw::Token(TokenFlaw::KeysUnknown)) => {
+                trace.note(|| Note::BadProof(KIND));
+                let keyring = self.route.entry.keyring_for(self.facts.headers);
+                let whose = keyring.map_or_else(|| "its issuer".into(), |keyring| Arc::clone(keyring.issuer()));
+                return Err(Rejection::KeysUnknown { whose });
+            }
+            Err(flaw) => return Err(bad(KIND, flaw, None, trace)),
+        };
+        identity.agree(owner, KIND, self.facts.client, trace)?;
+        trace.note(|| Note::Proof { kind: KIND, caller: owner.number });
+        Ok(())
     }
 
     fn assumption(

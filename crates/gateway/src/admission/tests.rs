@@ -5,7 +5,7 @@ use gatepost_config::model::Model;
 use http::{HeaderMap, Method};
 
 use super::*;
-use crate::request::{Assumed, Received};
+use crate::request::{Assumed, Look, Received};
 use crate::compile::Lasting;
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
@@ -68,7 +68,7 @@ fn facts<'r>(
     length: Option<u64>,
 ) -> Facts<'r> {
     let (host, path) = ("a".into(), path.into());
-    Facts { client, is_secure: false, private: None, method, host, path, headers, length, received: Received::default(), assumed: Assumed::Nobody }
+    Facts { client, is_secure: false, private: None, method, host, path, headers, length, received: Received::default(), assumed: Assumed::Nobody, look: Look::First }
 }
 
 #[track_caller]

@@ -45,7 +45,7 @@ mod tests {
     use http::{HeaderMap, HeaderValue, Method};
 
     use super::*;
-    use crate::request::{Assumed, Received};
+    use crate::request::{Assumed, Look, Received};
 
     fn complaint(headers: &HeaderMap) -> Option<String> {
         let received = Received { path: "/", ..Received::default() };
@@ -59,7 +59,7 @@ mod tests {
             headers,
             length: Some(0),
             received,
-            assumed: Assumed::Nobody,
+            assumed: Assumed::Nobody, look: Look::First,
         })
     }
 

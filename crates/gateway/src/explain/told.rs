@@ -153,6 +153,8 @@ impl<'m> Teller<'m> {
             Note::ProofsDisagree { kind, caller } => self.proofs_disagree(kind, caller)?,
             Note::CallerFrom { caller, listed } => self.caller_from(caller, listed)?,
             Note::Caller { caller, proofs, listed } => self.caller_listed(written()?, caller, proofs, listed)?,
+            Note::Token(flaw) => written()?.token(flaw)?,
+            Note::TokenAssumed => written()?.token_assumed()?,
             Note::Signed(flaw) => written()?.signed(flaw)?,
             Note::Length { told } => written()?.max_body(told),
             Note::Parallel { under_way } => written()?.parallel(under_way),

@@ -1,3 +1,4 @@
+use http::HeaderValue;
 use thiserror::Error;
 
 /// What is wrong with a token.
@@ -52,7 +53,7 @@ pub(crate) enum TokenFlaw {
 
 impl TokenFlaw {
     /// What AWS is known to say of it in `WWW-Authenticate`: only two of its descriptions are certain.
-    pub(crate) fn description(self) -> Option<&'static str> {
+    fn description(self) -> Option<&'static str> {
         match self {
             Self::WrongAudience => Some("the token does not have a valid audience"),
             Self::Expired => Some("the token has expired"),
@@ -70,6 +71,22 @@ impl TokenFlaw {
             | Self::Scope
             | Self::KeysUnknown => None,
         }
+    }
+
+    /// What a client is told in `WWW-Authenticate` (RFC 6750, 3), where tokens must have one of these scopes, if any.
+    pub(crate) fn challenge(self, scopes: &[Box<str>]) -> HeaderValue {
+        let is_plain = |scope: &&Box<str>| !scope.contains(['"', '\\']);
+        let scopes: Vec<&str> = scopes.iter().filter(is_plain).map(|scope| &**scope).collect();
+        let mut text = "Bearer ".to_owned();
+        if !scopes.is_empty() {
+            text += &format!("scope=\"{}\" ", scopes.join(" "));
+        }
+        text += if self == Self::Scope { "error=\"insufficient_scope\"" } else { "error=\"invalid_token\"" };
+        if let Some(description) = self.description() {
+            text += &format!(" error_description=\"{description}\"");
+        }
+        // Only a scope that no header could carry makes it another one.
+        HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("Bearer"))
     }
 
     /// Whether it may be none once the keys were asked for again.

@@ -107,6 +107,12 @@ impl Keyring {
         Ok(claims)
     }
 
+    /// Whether it is worth waiting for it to be [refreshed](Self::refreshed).
+    pub(crate) fn may_come_soon(&self) -> bool {
+        let asking = self.asking.borrow();
+        asking.is_under_way || asking.is_due()
+    }
+
     /// Waits for [`PATIENCE`] at most until the issuer was asked again, for the sake of a token that names a key which
     /// is not known, or because none is. An issuer is asked for that once a minute at most; if it was, this is over at
     /// once. It may be awaited on any runtime.

@@ -33,4 +33,5 @@ mod signed;
 mod streaming;
 mod throttles;
 mod tls;
+mod tokens;
 mod upgrades;
