@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 /// The tables, in the order in which a reader meets them: the heading, the schema's name, and how one is written.
-const TABLES: [(&str, &str, &str); 24] = [
+const TABLES: [(&str, &str, &str); 32] = [
     ("The file", "", "gatepost.toml"),
     ("Server", "ServerTable", "[server]"),
     ("Log", "LogTable", "[log]"),
@@ -23,12 +23,20 @@ const TABLES: [(&str, &str, &str); 24] = [
     ("Routes", "RouteTable", "[route.\"METHOD /path\"]"),
     ("Signatures", "SignedTable", "signed = { … }"),
     ("Signatures in any header", "HmacSha256Table", "hmac-sha256 = { … }"),
+    ("Tokens that a route asks for", "TokenRuleTable", "jwt = { … }"),
     ("Throttles of a route", "ThrottleTable", "throttle = { … }"),
+    ("Budgets", "BudgetTable", "budget = { … }"),
     ("Forward", "ForwardTable", "forward = { … }"),
     ("Headers to a backend", "ForwardHeadersTable", "headers = { … }"),
     ("Respond", "RespondTable", "respond = { … }"),
     ("Redirect", "RedirectTable", "redirect = { … }"),
     ("Examples", "ExampleTable", "example = [{ … }]"),
+    ("Callers", "CallerTable", "[caller.NAME]"),
+    ("Access keys of a caller", "AccessKeyTable", "sigv4 = [{ … }]"),
+    ("Tokens of a caller", "TokenSubjectTable", "jwt = { … }"),
+    ("Plans", "PlanTable", "[plan.NAME]"),
+    ("Throttles of a plan", "PlanThrottleTable", "throttle = { … }"),
+    ("Quotas", "QuotaTable", "quota = { … }"),
     ("Address sets", "AddressesTable", "[addresses.NAME]"),
     ("Upstreams", "UpstreamTable", "[upstream.NAME]"),
     ("Health checks", "HealthTable", "health = { … }"),

@@ -50,6 +50,22 @@ choices! {
     ThrottleBy: model::ThrottleBy, "cannot throttle by" {
         "route" => model::ThrottleBy::Everyone,
         "client" => model::ThrottleBy::Client,
+        "caller" => model::ThrottleBy::Caller,
+    }
+
+    /// A way to prove who one is.
+    ProofKind: model::ProofKind, "nobody can prove who they are by" {
+        "key" => model::ProofKind::Key,
+        "sigv4" => model::ProofKind::SigV4,
+        "jwt" => model::ProofKind::Jwt,
+        "signed" => model::ProofKind::Signed,
+    }
+
+    /// A window of the calendar.
+    Period: model::Period, "requests are not counted by" {
+        "day" => model::Period::Day,
+        "week" => model::Period::Week,
+        "month" => model::Period::Month,
     }
 
     /// The header that tells the client's address.
@@ -115,8 +131,12 @@ mod tests {
 
     #[test]
     fn words_stand_for_what_they_say() {
-        let by = parse_all::<ThrottleBy>(&["route", "client"]);
-        assert_eq!(by, [ThrottleBy(model::ThrottleBy::Everyone), ThrottleBy(model::ThrottleBy::Client)]);
+        let by = parse_all::<ThrottleBy>(&["route", "client", "caller"]);
+        let meant = [model::ThrottleBy::Everyone, model::ThrottleBy::Client, model::ThrottleBy::Caller];
+        assert_eq!(by, meant.map(ThrottleBy));
+        assert_eq!(parse_all::<ProofKind>(&model::ProofKind::ALL.map(model::ProofKind::name)).len(), 4);
+        let periods = parse_all::<Period>(&["day", "week", "month"]);
+        assert!(periods.iter().zip(["day", "week", "month"]).all(|(period, name)| period.0.name() == name));
         parse_all::<Forwarded>(&["x-forwarded-for", "forwarded", "off"]);
         parse_all::<ProxyProtocol>(&["off", "optional", "required"]);
         parse_all::<RedirectTo>(&["https"]);
@@ -131,7 +151,9 @@ mod tests {
     #[test]
     fn what_is_no_choice() {
         let complaints = [
-            complaints::<ThrottleBy>(&["", "caller", "Route"]),
+            complaints::<ThrottleBy>(&["", "user", "Route"]),
+            complaints::<ProofKind>(&["keys", "iam"]),
+            complaints::<Period>(&["hour", "days"]),
             complaints::<Forwarded>(&["true", "x-real-ip"]),
             complaints::<ProxyProtocol>(&["v2"]),
             complaints::<RedirectTo>(&["http", "https://example.com"]),

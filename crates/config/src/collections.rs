@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Deref;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::de::DeValue;
@@ -28,6 +29,12 @@ impl<T> List<T> {
 impl<T: Decode> Decode for List<T> {
     fn decode(item: Item<'_>, decoder: &mut Decoder<'_>) -> Option<Self> {
         let DeValue::Array(array) = item.value else {
+            if T::MAY_BE_SECRET {
+                decoder.hide(item.span);
+                let error = decoder.error(item.span, "expected a list");
+                decoder.report(error.with_help("put it in brackets: `[…]`"));
+                return None;
+            }
             let error = decoder.wrong_kind_error(item, "a list");
             decoder.report(match item.value {
                 DeValue::String(text) => error.with_help(format!("write `[\"{text}\"]`")),
@@ -96,6 +103,40 @@ impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
         let one = generator.subschema_for::<T>();
         let many = generator.subschema_for::<List<T>>();
         json_schema!({ "anyOf": [one, many] })
+    }
+}
+
+/// Something large that is rarely there, or there many times.
+#[derive(Debug)]
+pub(crate) struct Boxed<T>(Box<T>);
+
+impl<T> Deref for Boxed<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: Decode> Decode for Boxed<T> {
+    const MAY_BE_SECRET: bool = T::MAY_BE_SECRET;
+
+    fn decode(item: Item<'_>, decoder: &mut Decoder<'_>) -> Option<Self> {
+        T::decode(item, decoder).map(|value| Self(Box::new(value)))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Boxed<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
     }
 }
 

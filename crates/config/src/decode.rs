@@ -16,6 +16,9 @@ use crate::text::{Text, TextError, quoted};
 
 /// How a type is read from TOML.
 pub(crate) trait Decode: Sized {
+    /// Whether people may write a secret in its place, so that what is wrong is not to be shown.
+    const MAY_BE_SECRET: bool = false;
+
     /// Reads it, or reports why it cannot be read.
     fn decode(item: Item<'_>, decoder: &mut Decoder<'_>) -> Option<Self>;
 }

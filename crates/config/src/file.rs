@@ -3,21 +3,32 @@
 //! A key that says nothing is [`Field::Absent`](crate::decode::Field::Absent) here; defaults and
 //! everything that takes two keys to judge belong to `resolve`.
 
-use crate::choice::{
-    Balance, Compat, Forwarded, HttpVersion, ProxyProtocol, RedirectTo, Replay, TextFormat, ThrottleBy, TlsVersion,
+mod caller;
+mod upstream;
+
+pub(crate) use self::caller::{
+    AccessKeyTable, BudgetTable, CallerTable, PlanTable, PlanThrottleTable, QuotaTable, TokenRuleTable,
+    TokenSubjectTable,
 };
-use crate::collections::{List, Named, OneOrMany};
+pub(crate) use self::upstream::{EjectTable, HealthTable, UpstreamTable};
+
+use crate::choice::{
+    Compat, Forwarded, ProofKind, ProxyProtocol, RedirectTo, Replay, TextFormat, ThrottleBy, TlsVersion,
+};
+use crate::collections::{Boxed, List, Named, OneOrMany};
 use crate::decode::table;
 use crate::number::{
-    AnswerStatus, Burst, Connections, Factor, Failures, HeaderCount, Parallel, Probes, Retries, Share, Streams, Workers,
+    AnswerStatus, Burst, Connections, Factor, HeaderCount, Parallel, Retries, Share, Streams, Workers,
 };
 use crate::text::{
-    AccessLog, Account, AddressReference, Admin, BackendHost, BackendPath, BasePath, ClientAddress, Codes, Destination,
+    AccessLog, Account, AddressReference, Admin, BackendHost, BackendPath, BasePath, ClientAddress, Destination,
     DomainName, Duration, EndpointName, FeedUrl, FieldName, FieldValue, FilePath, FileReference, Glob, Host, Label,
-    ListenAddress, Location, Method, Name, Network, NonZeroDuration, Pointer, ProbePath, Rate, Region, RequestPath,
-    RouteKey, SecretReference, Size, Target, Timeout,
+    ListenAddress, Location, Method, Name, Network, NonZeroDuration, Pointer, Rate, Region, RequestPath, RouteKey,
+    SecretReference, Size, Timeout,
 };
-use crate::value::{Eject, Expectation, HmacSha256, Json, Listen, ListenerRedirect, RedirectStatus, Signed};
+use crate::value::{
+    Callers, Discreet, Expectation, HmacSha256, Json, Listen, ListenerRedirect, RedirectStatus, Signed,
+};
 
 table! {
     /// A configuration of Gatepost: one file, or one of the files that it includes.
@@ -54,6 +65,12 @@ table! {
 
         /// Backends that do the same work, by name, for `forward.to`.
         upstream: Named<Name, UpstreamTable>,
+
+        /// How much callers may call, by name, for the `plan` of a caller.
+        plan: Named<Name, PlanTable>,
+
+        /// Those who are known, by name, for the `callers` of a route.
+        caller: Named<Name, Boxed<CallerTable>>,
     }
 }
 
@@ -265,7 +282,8 @@ table! {
         burst: Burst,
 
         /// Who shares a bucket: `"route"` (default), everyone who calls the route; `"client"`, the
-        /// requests of one client address, or of one /64 of IPv6.
+        /// requests of one client address, or of one /64 of IPv6; `"caller"`, those of one caller, where
+        /// the route has `callers`.
         by: ThrottleBy,
     }
 }
@@ -274,12 +292,22 @@ table! {
     /// A route: who may enter, and what happens then.
     RouteTable in "in a route" {
         /// The client addresses that may enter: addresses, CIDRs, names of address sets, and built-in
-        /// sets such as `"@github/hooks"`. This, `policy`, `signed` or `open` must be there, unless the
-        /// API has a `policy`.
+        /// sets such as `"@github/hooks"`. This, `callers`, `jwt`, `policy`, `signed` or `open` must be
+        /// there, unless the API has a `policy`.
         from: List<AddressReference>,
 
         /// Client addresses that may not enter although `from` has them.
         except: List<AddressReference>,
+
+        /// The callers that may enter, by name, or `"any"`: whoever is known.
+        callers: Callers,
+
+        /// How a caller must prove who it is: every one of `"key"`, `"sigv4"`, `"jwt"` and `"signed"` that is
+        /// listed, and all must be of one caller. Default: any one of them.
+        proof: List<ProofKind>,
+
+        /// Lets in requests with a good token of an issuer. With `callers` beside it, both must hold.
+        jwt: Discreet<TokenRuleTable>,
 
         /// An AWS resource policy that must allow each request, beside that of the API:
         /// `"file:policies/hooks.json"`. Relative to this file, and watched.
@@ -299,6 +327,9 @@ table! {
         /// How many requests may be under way at once, 1 to 1000000; more are refused with 503.
         /// Default: no limit.
         parallel: Parallel,
+
+        /// What all requests to the route together may cost.
+        budget: BudgetTable,
 
         /// The longest request body; a longer one is refused with 413. Default `"10MiB"`; `"0B"`
         /// takes no body at all.
@@ -458,6 +489,9 @@ table! {
         /// The client's address.
         from: ClientAddress,
 
+        /// The caller that it proves to be, in every way that the route asks for. Default: nobody.
+        caller: Name,
+
         /// The method. Default: the first of the route's key, `GET` for `ANY`.
         method: Method,
 
@@ -508,81 +542,5 @@ table! {
         /// How many times as many addresses an update may cover, at least 1: one that covers more is
         /// held, with an alarm. Default 2.
         grow: Factor,
-    }
-}
-
-table! {
-    /// Backends that do the same work.
-    UpstreamTable in "in an upstream" requires [targets] {
-        /// The backends: `["http://10.0.3.7:8080", "http://10.0.3.8:8080"]`, or `https://`.
-        targets: List<Target>,
-
-        /// Where their addresses may lie: `["10.0.3.0/24"]`. Without it a name may stand only for
-        /// addresses of the public internet; an address is taken as it is written, except
-        /// link-local and metadata addresses.
-        networks: List<Network>,
-
-        /// How one of several targets is chosen: `"round-robin"` (default), each in turn;
-        /// `"least-requests"`, the one with the fewest requests under way; `"client-hash"`, the same
-        /// one for the same client, as long as it is there.
-        balance: Balance,
-
-        /// The version of HTTP that the targets are spoken to in: `"1.1"` (default) or `"2"`. Without
-        /// TLS, `"2"` is spoken from the first byte on; the targets must know that.
-        http: HttpVersion,
-
-        /// The authorities that `https` targets must have their certificates from, in PEM:
-        /// `"file:PATH"`. Relative to this file, and watched. Default: the public ones.
-        ca: FileReference,
-
-        /// Asks each target now and then whether it is well, and sends it no requests while it is not.
-        /// Default: nobody asks.
-        health: HealthTable,
-
-        /// When a target that fails requests is left alone for a while: `{ after = 5, pause = "10s" }`
-        /// (default), or `"off"`.
-        eject: Eject,
-    }
-}
-
-table! {
-    /// How targets are asked whether they are well.
-    HealthTable in "in `health`" requires [path] {
-        /// The path that is asked for with `GET`, with its query: `"/ping"`. Up to 1024 characters.
-        path: ProbePath,
-
-        /// The `Host` that is asked for: `"upstream"` (default: the target's own), or a host.
-        host: BackendHost,
-
-        /// The statuses that mean that a target is well, from 200 to 599: `"200-299,403"`. Default
-        /// `"200-299"`.
-        codes: Codes,
-
-        /// How often a target is asked, `"100ms"` to `"1h"`. Default `"10s"`.
-        every: NonZeroDuration,
-
-        /// How long an answer may take, less than `every`. Default `"5s"`, or half of `every` where
-        /// that is less.
-        timeout: NonZeroDuration,
-
-        /// So many good answers in a row make a target well again, 1 to 10. Default 3; a target that
-        /// is new needs one.
-        healthy: Probes,
-
-        /// So many bad answers in a row make a target unwell, 1 to 10. Default 2.
-        unhealthy: Probes,
-    }
-}
-
-table! {
-    /// When a target that fails requests is left alone.
-    EjectTable in "in `eject`" {
-        /// After so many failed requests in a row, 1 to 1000: no connection, no answer, or one that
-        /// makes no sense. Default 5.
-        after: Failures,
-
-        /// For how long, `"100ms"` to `"1h"`. Default `"10s"`; longer each time that it happens in a
-        /// row, up to ten times as long.
-        pause: NonZeroDuration,
     }
 }

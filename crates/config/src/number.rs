@@ -1,6 +1,6 @@
 //! Whole numbers with a range, and yes or no.
 
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::de::DeValue;
@@ -44,7 +44,7 @@ macro_rules! holds {
     };
 }
 
-holds!(u16, u32, usize; NonZeroU32, NonZeroUsize);
+holds!(u16, u32, usize; NonZeroU32, NonZeroU64, NonZeroUsize);
 
 /// Declares whole numbers: a name, a type to hold it, the range, and why there is one.
 macro_rules! whole_numbers {
@@ -78,7 +78,9 @@ whole_numbers! {
     /// How many tokens a bucket holds.
     Burst: NonZeroU32 = 1..=4_294_967_295, "a bucket that holds nothing lets nobody through";
     /// How many requests may be under way at once.
-    Parallel: NonZeroUsize = 1..=1_000_000, "a route needs room for one request, and for no more than a million";
+    Parallel: NonZeroUsize = 1..=1_000_000, "there must be room for one request, and nobody needs room for more than a million";
+    /// How many requests in a window of time.
+    QuotaLimit: NonZeroU64 = 1..=1_000_000_000_000_000, "a quota of nothing lets nobody through, and a larger one stops nobody";
     /// How many threads.
     Workers: NonZeroUsize = 1..=1_024, "somebody has to do the work, and no machine has more cores";
     /// How many connections.

@@ -6,31 +6,44 @@ mod action;
 mod addresses;
 mod api;
 mod behind;
+mod budget;
+mod caller;
 mod certificate;
 mod collision;
+mod credentials;
 mod domain;
+mod entrance;
 mod entry;
 mod example;
 mod health;
 mod listener;
 mod names;
+mod plan;
 mod policy;
+mod reach;
 mod route;
 mod secret;
 mod server;
 mod signed;
 mod throttle;
+mod token;
 mod upstream;
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use self::addresses::Sets;
+use self::entrance::Entrances;
 use self::listener::Role;
 use self::names::{Known, Namespace};
+use crate::collections::Boxed;
 use crate::decode::Field;
-use crate::file::{AddressesTable, ApiTable, DomainTable, File, LogTable, RouteTable, ServerTable, UpstreamTable};
-use crate::model::{Model, Upstream};
+use crate::file::{
+    AddressesTable, ApiTable, CallerTable, DomainTable, File, LogTable, PlanTable, RouteTable, ServerTable,
+    UpstreamTable,
+};
+use crate::model::{Caller, Model, Upstream};
 use crate::reading::Reading;
 use crate::text::{DomainName, Name, RouteKey};
 use crate::value::Listen;
@@ -46,8 +59,21 @@ pub(crate) fn resolve(files: Vec<File>, reading: &mut Reading) -> Option<Model> 
     let domains = domain::domains(merged.domains, reading);
     let upstreams = upstream::upstreams(merged.upstreams, reading);
     let policies = policy::Documents::of(server.as_ref());
-    let scope = Scope { listeners: listeners.roles(), private: listeners.private(), sets, upstreams, policies };
+    let routes = plan::Routes::of(&merged.apis, &merged.routes);
+    let plans = plan::plans(merged.plans, &routes, reading);
+    let context = caller::Context { plans: &plans, sets: &sets, policies: &policies };
+    let callers = caller::callers(merged.callers, &context, reading);
+    let scope = Scope {
+        listeners: listeners.roles(),
+        private: listeners.private(),
+        sets,
+        upstreams,
+        policies,
+        callers,
+        entrances: RefCell::new(Entrances::new(routes.is_complete)),
+    };
     let apis = api::apis(merged.apis, merged.routes, &scope, reading);
+    reach::check(&scope.entrances.into_inner(), &scope.callers, &plans, reading);
     if reading.has_errors() {
         return None;
     }
@@ -57,8 +83,8 @@ pub(crate) fn resolve(files: Vec<File>, reading: &mut Reading) -> Option<Model> 
         listeners: listeners.into_model()?,
         apis: apis?,
         domains: domains?,
-        plans: Arc::default(),
-        callers: Arc::default(),
+        plans: plans.items.into_values().map(|written| Some(written?.plan)).collect::<Option<_>>()?,
+        callers: scope.callers.items.into_values().collect::<Option<_>>()?,
     })
 }
 
@@ -70,6 +96,9 @@ struct Scope {
     sets: Sets,
     upstreams: Known<Arc<Upstream>>,
     policies: policy::Documents,
+    callers: Known<Arc<Caller>>,
+    /// The routes so far that ask who somebody is.
+    entrances: RefCell<Entrances>,
 }
 
 /// All files as one.
@@ -83,6 +112,8 @@ struct Merged {
     domains: Namespace<DomainName, DomainTable>,
     addresses: Namespace<Name, AddressesTable>,
     upstreams: Namespace<Name, UpstreamTable>,
+    plans: Namespace<Name, PlanTable>,
+    callers: Namespace<Name, Boxed<CallerTable>>,
 }
 
 impl Merged {
@@ -96,6 +127,8 @@ impl Merged {
             domains: Namespace::new("domain"),
             addresses: Namespace::new("address set"),
             upstreams: Namespace::new("upstream"),
+            plans: Namespace::new("plan"),
+            callers: Namespace::new("caller"),
         };
         for file in files {
             once("server", &mut merged.server, file.server, reading);
@@ -106,6 +139,8 @@ impl Merged {
             merged.domains.join(file.domain, file.unknown.may_mean("domain"), reading);
             merged.addresses.join(file.addresses, file.unknown.may_mean("addresses"), reading);
             merged.upstreams.join(file.upstream, file.unknown.may_mean("upstream"), reading);
+            merged.plans.join(file.plan, file.unknown.may_mean("plan"), reading);
+            merged.callers.join(file.caller, file.unknown.may_mean("caller"), reading);
         }
         merged
     }

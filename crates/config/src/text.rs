@@ -4,10 +4,12 @@
 mod address;
 mod arn;
 mod codes;
+mod credential;
 mod duration;
 mod feed;
 mod header;
 mod host;
+mod money;
 mod name;
 mod quantity;
 mod reference;
@@ -15,6 +17,7 @@ mod request;
 mod route_key;
 mod target;
 mod template;
+mod token;
 
 use std::ops::Range;
 
@@ -23,10 +26,12 @@ use toml::de::DeValue;
 pub(crate) use self::address::{AddressReference, ClientAddress, ListenAddress, Network};
 pub(crate) use self::arn::{Account, EndpointName, Region};
 pub(crate) use self::codes::Codes;
+pub(crate) use self::credential::{AccessKeyId, Arn, KeyHash};
 pub(crate) use self::duration::{Duration, NonZeroDuration, Timeout};
 pub(crate) use self::feed::{FeedUrl, Pointer};
 pub(crate) use self::header::{FieldName, FieldValue};
 pub(crate) use self::host::{BackendHost, DomainName, Host};
+pub(crate) use self::money::Amount;
 pub(crate) use self::name::{Label, Name};
 pub(crate) use self::quantity::{Rate, Size};
 pub(crate) use self::reference::{AccessLog, Admin, FilePath, FileReference, Glob, SecretReference};
@@ -34,6 +39,7 @@ pub(crate) use self::request::{BasePath, Method, ProbePath, RequestPath};
 pub(crate) use self::route_key::RouteKey;
 pub(crate) use self::target::{Destination, Target};
 pub(crate) use self::template::{BackendPath, Location, RawPart};
+pub(crate) use self::token::{Claim, Issuer, Scope};
 
 use crate::decode::{Decode, Decoder, Item};
 
@@ -45,6 +51,9 @@ pub(crate) trait Text: Sized {
     /// What it looks like, as a regular expression of JSON Schema. It accepts whatever `parse` does;
     /// what it cannot tell, `parse` refuses.
     const PATTERN: &'static str;
+
+    /// Whether people may write a secret in its place, so that what is wrong is not to be shown.
+    const MAY_BE_SECRET: bool = false;
 
     /// Reads it.
     fn parse(text: &str) -> Result<Self, TextError>;
@@ -75,12 +84,25 @@ impl TextError {
 }
 
 impl<T: Text> Decode for T {
+    const MAY_BE_SECRET: bool = T::MAY_BE_SECRET;
+
     fn decode(item: Item<'_>, decoder: &mut Decoder<'_>) -> Option<Self> {
-        let DeValue::String(text) = item.value else {
-            decoder.wrong_kind(item, T::WHAT);
-            return None;
+        let read = match item.value {
+            DeValue::String(text) => decoder.text(text, item.span),
+            DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_)
+            | DeValue::Table(_) => {
+                decoder.wrong_kind(item, T::WHAT);
+                None
+            }
         };
-        decoder.text(text, item.span)
+        if read.is_none() && T::MAY_BE_SECRET {
+            decoder.hide(item.span);
+        }
+        read
     }
 }
 
@@ -120,13 +142,17 @@ macro_rules! text_schemas {
 }
 
 text_schemas!(
+    AccessKeyId,
     AccessLog,
     Account,
     AddressReference,
     Admin,
+    Amount,
+    Arn,
     BackendHost,
     BackendPath,
     BasePath,
+    Claim,
     ClientAddress,
     Codes,
     Destination,
@@ -139,6 +165,8 @@ text_schemas!(
     FilePath,
     Glob,
     Host,
+    Issuer,
+    KeyHash,
     Label,
     ListenAddress,
     Location,
@@ -152,6 +180,7 @@ text_schemas!(
     Region,
     RequestPath,
     RouteKey,
+    Scope,
     Size,
     Target,
     Timeout,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use toml::de::DeValue;
 
 use crate::choice::RedirectTo;
-use crate::collections::Named;
+use crate::collections::{List, Named};
 use crate::decode::{Decode, Decoder, Field, Item};
 use crate::file::{EjectTable, HmacSha256Table, ListenerRedirectTable, ListenerTable, SignedTable};
 use crate::model::Expect;
@@ -190,6 +190,86 @@ fn table_of_secrets<T: Decode>(item: Item<'_>, help: &str, decoder: &mut Decoder
     let error = decoder.error(item.span, "how a body is signed is said by a table");
     decoder.report(error.with_help(help));
     None
+}
+
+/// A table in whose place people may write a secret.
+#[derive(Debug)]
+pub(crate) struct Discreet<T>(pub(crate) T);
+
+impl<T: Decode> Decode for Discreet<T> {
+    const MAY_BE_SECRET: bool = true;
+
+    fn decode(item: Item<'_>, decoder: &mut Decoder<'_>) -> Option<Self> {
+        if matches!(item.value, DeValue::Table(_)) {
+            return T::decode(item, decoder).map(Self);
+        }
+        decoder.hide(item.span);
+        decoder.report(decoder.error(item.span, "expected a table").with_help("write `{ … }`"));
+        None
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Discreet<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+}
+
+/// `callers`: names, or `"any"`.
+#[derive(Debug)]
+pub(crate) enum Callers {
+    Any,
+    Named(List<Name>),
+}
+
+impl Decode for Callers {
+    fn decode(item: Item<'_>, decoder: &mut Decoder<'_>) -> Option<Self> {
+        match item.value {
+            DeValue::String(text) if text == "any" => Some(Self::Any),
+            DeValue::Array(items) => {
+                let any = items.iter().find(|item| item.get_ref().as_str() == Some("any"));
+                if let Some(any) = any {
+                    let error =
+                        decoder.error(decoder.span(any.span()), "`any` is no name, but stands for every caller");
+                    decoder.report(error.with_help("write `callers = \"any\"`, or leave it out"));
+                    return None;
+                }
+                List::decode(item, decoder).map(Self::Named)
+            }
+            DeValue::String(text) => {
+                let error = decoder.wrong_kind_error(item, "a list of names, or \"any\"");
+                decoder.report(error.with_help(format!("write `[{:?}]`", text.as_ref())));
+                None
+            }
+            DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Table(_) => {
+                decoder.wrong_kind(item, "a list of names, or \"any\"");
+                None
+            }
+        }
+    }
+}
+
+impl JsonSchema for Callers {
+    fn schema_name() -> Cow<'static, str> {
+        "Callers".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let names = generator.subschema_for::<List<Name>>();
+        json_schema!({ "anyOf": [{ "type": "string", "enum": ["any"] }, names] })
+    }
 }
 
 /// The status of a redirect.

@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use gatepost_config::model::{
-    Action, AddressEntry, Addresses, Api, Behind, Domain, Entry, Forward, Listener, Model, Route, RouteMatcher, Rules,
-    Signed, Upstream,
+    Action, AddressEntry, Addresses, Api, Behind, Budget, Caller, Domain, Entry, Forward, Listener, Model, Plan,
+    PlanRoute, Route, RouteMatcher, Rules, Signed, Upstream,
 };
 
 #[test]
@@ -72,10 +72,55 @@ fn describe(model: &Model) -> String {
         writeln!(text, "domain {name:?} at {}", place.describe()).unwrap();
         writeln!(text, "  {:?} {key:?} {min_tls:?}", String::from_utf8_lossy(chain)).unwrap();
     }
+    for plan in model.plans.iter() {
+        let Plan { name, throttle, quota, routes, place } = &**plan;
+        writeln!(text, "plan {name} at {}\n  {throttle:?} {quota:?}", place.describe()).unwrap();
+        for PlanRoute { api, route, throttle, place } in routes {
+            writeln!(text, "  route {api} {route} {throttle:?} at {}", place.describe()).unwrap();
+        }
+    }
+    for caller in model.callers.iter() {
+        describe_caller(&mut text, caller);
+    }
     for api in &model.apis {
         describe_api(&mut text, api);
     }
     text
+}
+
+fn describe_caller(text: &mut String, caller: &Caller) {
+    let Caller { name, plan, from, keys, access_keys, token, signed, policy, arn, parallel, budget, place } = caller;
+    let plan = plan.as_ref().map(|plan| &plan.name);
+    writeln!(text, "caller {name} plan {plan:?} arn {} at {}", arn.as_str(), place.describe()).unwrap();
+    if let Some(from) = from {
+        writeln!(text, "  from {}", from.iter().map(describe_entry).collect::<Vec<_>>().join(", ")).unwrap();
+    }
+    for key in keys {
+        writeln!(text, "  key {key}").unwrap();
+    }
+    for key in access_keys {
+        writeln!(text, "  {key:?}").unwrap();
+    }
+    if let Some(token) = token {
+        writeln!(text, "  {token:?}").unwrap();
+    }
+    if let Some(signed) = signed {
+        let Signed { scheme, secrets, tolerance, replay, .. } = &**signed;
+        writeln!(text, "  signed {scheme:?} {secrets:?} {tolerance:?} {replay:?}").unwrap();
+    }
+    if let Some(document) = policy {
+        writeln!(text, "  policy {} {:?}", document.file.display(), document.doubts).unwrap();
+    }
+    writeln!(text, "  parallel {parallel:?}").unwrap();
+    if let Some(budget) = budget {
+        writeln!(text, "  {}", describe_budget(budget)).unwrap();
+    }
+}
+
+fn describe_budget(budget: &Budget) -> String {
+    let Budget { limit, per, per_request, per_gb, currency, place } = budget;
+    let place = place.describe();
+    format!("budget {limit} {currency} a {}: {per_request} each, {per_gb} a GB, at {place}", per.name())
 }
 
 fn describe_listener(text: &mut String, listener: &Listener) {
@@ -115,7 +160,13 @@ fn describe_route(text: &mut String, route: &Route) {
     }
     match &route.entry {
         Entry::Open => writeln!(text, "    open").unwrap(),
-        Entry::Rules(Rules { from, policies, signed, .. }) => {
+        Entry::Rules(Rules { from, policies, signed, callers, token }) => {
+            if let Some(rule) = callers {
+                writeln!(text, "    callers {:?} proof {:?}", rule.who, rule.proof).unwrap();
+            }
+            if let Some(token) = token {
+                writeln!(text, "    {token:?}").unwrap();
+            }
             if let Some(rule) = from {
                 let from: Vec<_> = rule.from.iter().map(describe_entry).collect();
                 let except: Vec<_> = rule.except.iter().map(describe_entry).collect();
@@ -132,10 +183,14 @@ fn describe_route(text: &mut String, route: &Route) {
     }
     let Route { throttles, parallel, max_body, .. } = route;
     writeln!(text, "    throttles {throttles:?} parallel {parallel:?} max_body {max_body}").unwrap();
+    if let Some(budget) = &route.budget {
+        writeln!(text, "    {}", describe_budget(budget)).unwrap();
+    }
     describe_action(text, &route.action);
     for example in &route.examples {
-        let gatepost_config::model::Example { from, method, path, headers, expect, .. } = example;
-        writeln!(text, "    example {from} {method} {path} {headers:?} {expect:?}").unwrap();
+        let gatepost_config::model::Example { from, caller, method, path, headers, expect, .. } = example;
+        let caller = caller.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
+        writeln!(text, "    example {from}{caller} {method} {path} {headers:?} {expect:?}").unwrap();
     }
 }
 

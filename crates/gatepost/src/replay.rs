@@ -187,8 +187,13 @@ const SIGNED_BUT_NOT_LISTED: &str = "signed_but_not_listed";
 impl Ground {
     fn of(reason: &str) -> Self {
         match reason {
-            NOT_LISTED | SIGNED_BUT_NOT_LISTED | "no_route" | "method_not_allowed" | "policy_denied"
-            | "credentials_missing" | "caller_not_listed" => Self::Known,
+            NOT_LISTED
+            | SIGNED_BUT_NOT_LISTED
+            | "no_route"
+            | "method_not_allowed"
+            | "policy_denied"
+            | "credentials_missing"
+            | "caller_not_listed" => Self::Known,
             "throttled" | "busy" => Self::Meter,
             _ => Self::Unknown,
         }

@@ -181,11 +181,7 @@ fn list(rule: &CallerRule, identity: &Identity, trace: &mut impl Trace) -> Resul
 
 /// Refuses, unless it is not known yet who it is from: whether its credentials are good comes before what they are good
 /// for.
-fn hold(
-    judged: Result<(), Rejection>,
-    meters: Meters,
-    identity: &Identity,
-) -> Result<Option<Rejection>, Rejection> {
+fn hold(judged: Result<(), Rejection>, meters: Meters, identity: &Identity) -> Result<Option<Rejection>, Rejection> {
     match judged {
         Ok(()) => Ok(None),
         Err(rejection) if identity.is_proven() || matches!(meters, Meters::Full) => Err(rejection),

@@ -28,7 +28,11 @@ use crate::token::{Keyring, Verified};
 pub(crate) struct Callers {
     /// By number: in the order of their names.
     all: Box<[Arc<Caller>]>,
+    /// Keys, and the numbers of those who have them. Beside each other, so that finding one looks at few places.
+    keys: Box<[(KeyHash, u32)]>,
+    /// Places among them.
     by_key: Table,
+    /// The numbers of those who have them.
     by_access_key: Table,
     by_subject: Table,
     /// The keys of those who issue their tokens.
@@ -61,17 +65,20 @@ pub(crate) struct Caller {
 impl Callers {
     /// They come in the order of their names, and that of their numbers.
     pub(crate) fn new(all: Vec<Arc<Caller>>, keyrings: Arc<[Arc<Keyring>]>) -> Self {
-        let mut by_key = Table::with_room_for(all.iter().map(|caller| caller.written.keys.len()).sum());
+        let keys = all.iter().flat_map(|caller| caller.written.keys.iter().map(|key| (*key, caller.number)));
+        let keys: Box<[(KeyHash, u32)]> = keys.collect();
+        let mut by_key = Table::with_room_for(keys.len());
+        (0..).zip(keys.iter()).for_each(|(place, (KeyHash(hash), _))| by_key.add(check_of_hash(hash), place));
         let mut by_access_key = Table::with_room_for(all.iter().map(|caller| caller.access.len()).sum());
         let mut by_subject = Table::with_room_for(all.iter().filter(|caller| caller.written.token.is_some()).count());
         let mut kinds = ProofKinds::NONE;
         for caller in &all {
-            caller.written.keys.iter().for_each(|KeyHash(hash)| by_key.add(check_of_hash(hash), caller.number));
             caller.access.iter().for_each(|access| by_access_key.add(check_of_text(access.id()), caller.number));
             caller.written.token.iter().for_each(|token| by_subject.add(check_of_text(&token.subject), caller.number));
             kinds = kinds.and(caller.kinds());
         }
         Self {
+            keys,
             by_key,
             by_access_key,
             by_subject,
@@ -96,9 +103,9 @@ impl Callers {
 
     /// The one with an API key of this SHA-256.
     pub(crate) fn with_key(&self, hash: &[u8; 32]) -> Option<&Arc<Caller>> {
-        let has_it = |caller: &Arc<Caller>| caller.written.keys.contains(&KeyHash(*hash));
-        let found = self.by_key.find(check_of_hash(hash), |number| self.numbered(number).is_some_and(has_it));
-        self.numbered(found?)
+        let at = |place: u32| self.keys.get(place as usize);
+        let place = self.by_key.find(check_of_hash(hash), |place| at(place).is_some_and(|(key, _)| key.0 == *hash));
+        self.numbered(at(place?)?.1)
     }
 
     /// The one with the access key of this id, and that.

@@ -417,11 +417,7 @@ impl Compiler<'_> {
         Signed::new(signed, Arc::clone(memory))
     }
 
-    fn caller_rule(
-        &self,
-        rule: &model::CallerRule,
-        compat: Option<model::Compat>,
-    ) -> CallerRule {
+    fn caller_rule(&self, rule: &model::CallerRule, compat: Option<model::Compat>) -> CallerRule {
         let known = &self.callers;
         let (who, mut kinds, signers) = match &rule.who {
             model::Who::Any => (Who::Any, known.kinds, Arc::clone(&known.signers)),
@@ -456,7 +452,8 @@ impl Compiler<'_> {
             Arc::new(Caller { number, written: Arc::clone(written), from, access, signed, meters })
         });
         let callers: Vec<_> = callers.collect();
-        let issuers: BTreeSet<_> = written.iter().flat_map(|caller| &caller.token).map(|token| &token.rule.issuer).collect();
+        let issuers: BTreeSet<_> =
+            written.iter().flat_map(|caller| &caller.token).map(|token| &token.rule.issuer).collect();
         Callers::new(callers, issuers.into_iter().map(|issuer| self.keyring(issuer)).collect())
     }
 
@@ -628,7 +625,8 @@ fn without_secrets(model: &Model) -> Model {
     }
     let has_secrets = |caller: &Arc<model::Caller>| !caller.access_keys.is_empty() || caller.signed.is_some();
     if model.callers.iter().any(has_secrets) {
-        let told = |caller| if has_secrets(caller) { Arc::new(caller_without_secrets(caller)) } else { Arc::clone(caller) };
+        let told =
+            |caller| if has_secrets(caller) { Arc::new(caller_without_secrets(caller)) } else { Arc::clone(caller) };
         model.callers = model.callers.iter().map(told).collect();
     }
     model

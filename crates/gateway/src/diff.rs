@@ -188,7 +188,9 @@ impl Cause {
                 "a policy decides too: it was asked about requests without headers and principal, now, and not about all \
                  methods and paths"
             }
-            Self::Callers => "callers were taken to prove who they are, to be let in, and to have no policy of their own",
+            Self::Callers => {
+                "callers were taken to prove who they are, to be let in, and to have no policy of their own"
+            }
             Self::Signature => "signatures of bodies were taken to be good",
             Self::FetchedSet => "of a fetched address set there is no copy: what it holds is not known",
             Self::Unreached => "no request was found that reaches the route",
@@ -443,9 +445,7 @@ fn caller_changes(callers: Sides<&[Arc<model::Caller>]>) -> Vec<CallerChange> {
     loop {
         let pair = match (old.peek(), new.peek()) {
             (None, None) => return changes,
-            (Some(first), Some(second)) if first.name == second.name => {
-                Sides { old: old.next(), new: new.next() }
-            }
+            (Some(first), Some(second)) if first.name == second.name => Sides { old: old.next(), new: new.next() },
             (Some(first), second) if second.is_none_or(|second| first.name < second.name) => {
                 Sides { old: old.next(), new: None }
             }

@@ -242,7 +242,10 @@ impl Explanation {
     #[must_use]
     pub fn decided_by(&self) -> Vec<&Rule> {
         let lets_in = |step: &&Step| {
-            matches!(step.check, Check::Open | Check::From | Check::Callers | Check::Jwt | Check::Policy | Check::Signed)
+            matches!(
+                step.check,
+                Check::Open | Check::From | Check::Callers | Check::Jwt | Check::Policy | Check::Signed
+            )
         };
         let decisive: Vec<&Step> = match self.verdict {
             // A listener that sends everyone elsewhere asks nobody in.

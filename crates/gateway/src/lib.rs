@@ -54,7 +54,9 @@ mod worker;
 pub use address_sets::AddressSetReport;
 pub use certificates::{doubtful_domains, unusable_certificates};
 pub use decisions::{Decision, DecisionFilter, DecisionPage, DecisionSummary, MOST_DECISIONS, Unexplained};
-pub use diff::{CallerChange, Cause, Difference, ListenerChange, Networks, Request, RouteChange, Sides, Untold, VerdictChange, diff};
+pub use diff::{
+    CallerChange, Cause, Difference, ListenerChange, Networks, Request, RouteChange, Sides, Untold, VerdictChange, diff,
+};
 pub use examples::{JudgedExamples, failed_examples, judge_examples};
 pub use explain::{Check, ExplainError, Explanation, Inquiry, Rule, Step, Verdict, explain};
 pub use gatepost_net::Resolver;

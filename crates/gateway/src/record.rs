@@ -241,9 +241,8 @@ impl Record {
     /// Who it is from and how that was proven, if it was.
     pub(crate) fn caller(&self) -> Option<(&Caller, ProofKinds)> {
         let known = &self.route.as_ref()?.entry.callers()?.known;
-        let told = self.notes.iter().rev().find_map(|note| match note {
-            Note::Caller { caller, proofs, .. } => Some((*caller, *proofs)),
-            _ => None,
+        let told = self.notes.iter().rev().find_map(|note| {
+            if let Note::Caller { caller, proofs, .. } = note { Some((*caller, *proofs)) } else { None }
         });
         let (number, proofs) = told?;
         known.numbered(number).map(|caller| (&**caller, proofs))

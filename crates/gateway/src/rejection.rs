@@ -502,21 +502,21 @@ impl Rejection {
 
     /// Of a token that a route asks for.
     pub(crate) fn bad_token(flaw: TokenFlaw, rule: &Arc<TokenRule>) -> Self {
-        match flaw {
-            TokenFlaw::Missing => Self::TokenMissing,
-            TokenFlaw::KeysUnknown => Self::KeysUnknown { whose: Arc::clone(&rule.issuer) },
-            flaw => Self::BadToken { flaw, rule: Arc::clone(rule) },
+        if flaw == TokenFlaw::Missing {
+            Self::TokenMissing
+        } else if flaw == TokenFlaw::KeysUnknown {
+            Self::KeysUnknown { whose: Arc::clone(&rule.issuer) }
+        } else {
+            Self::BadToken { flaw, rule: Arc::clone(rule) }
         }
     }
 
     /// Whether it may be none once the keys of an issuer were asked for again.
     pub(crate) fn awaits_keys(&self) -> bool {
-        match self {
-            Self::KeysUnknown { .. } => true,
-            Self::BadToken { flaw, .. } => flaw.may_pass(),
-            Self::BadCredentials(bad) => matches!(bad.flaw, CredentialFlaw::Token(flaw) if flaw.may_pass()),
-            _ => false,
-        }
+        let of_caller = matches!(self, Self::BadCredentials(bad)
+            if matches!(bad.flaw, CredentialFlaw::Token(flaw) if flaw.may_pass()));
+        let of_route = matches!(self, Self::BadToken { flaw, .. } if flaw.may_pass());
+        of_caller || of_route || matches!(self, Self::KeysUnknown { .. })
     }
 
     /// With what `caller` is claimed to have given.
@@ -526,14 +526,11 @@ impl Rejection {
     }
 
     /// The same without what the client sent of its credentials.
-    pub(crate) fn for_the_record(self) -> Self {
-        match self {
-            Self::BadCredentials(mut bad) => {
-                bad.flaw = bad.flaw.told();
-                Self::BadCredentials(bad)
-            }
-            other => other,
+    pub(crate) fn for_the_record(mut self) -> Self {
+        if let Self::BadCredentials(bad) = &mut self {
+            bad.flaw = bad.flaw.told();
         }
+        self
     }
 
     /// Whether the connection must not carry another request: what follows on it cannot be trusted, or is not wanted.

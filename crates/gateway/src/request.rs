@@ -146,7 +146,19 @@ impl<'r> Facts<'r> {
         let Entrance { client, is_secure, private } = entrance;
         let (host, path) = (name(host)?, one_form(uri.path()).map_err(Malformed::Path)?);
         let (received, assumed) = (Received::of(uri), Assumed::Nobody);
-        Ok(Self { client, is_secure, private, method, host, path, headers, length, received, assumed, look: Look::First })
+        Ok(Self {
+            client,
+            is_secure,
+            private,
+            method,
+            host,
+            path,
+            headers,
+            length,
+            received,
+            assumed,
+            look: Look::First,
+        })
     }
 }
 

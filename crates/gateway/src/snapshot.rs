@@ -30,8 +30,8 @@ use crate::request::Facts;
 use crate::router::{Miss, Router};
 use crate::signature::Signed;
 use crate::stats::{Durations, ListenerStats, RouteStats};
-use crate::trace::{Note, Trace};
 use crate::token::{Keyring, Tokens, keyring_for, presented};
+use crate::trace::{Note, Trace};
 use crate::upstream::Upstream;
 
 /// What proxies tell the client's address in, other than `Forwarded`.

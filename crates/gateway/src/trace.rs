@@ -109,6 +109,8 @@ pub(crate) enum Note {
     Policy { index: u32, said: Said },
     /// What comes nearest to allowing what the last policy does not.
     NearMiss(Box<NearMiss>),
+    /// A caller of another account needs a policy of the API, and there is none.
+    PolicyLacking,
     /// What the policy of a caller says.
     CallerPolicy { caller: u32, said: Said },
     /// A proof is good, and stands for this caller.

@@ -133,6 +133,8 @@ pub enum DeadResource {
 pub enum Standing {
     /// Nothing that could allow in its place, and nobody known by name: every caller is anonymous.
     Alone,
+    /// Nothing that could allow in its place either, but callers are known by name: Gatepost's own rule.
+    BesideCallers,
     /// Identity policies or authorizers, which allow on their own where this policy is silent.
     BesideIdentities,
 }
@@ -311,7 +313,7 @@ impl Findings<'_> {
     fn is_dead(&self, key: &Key) -> bool {
         match self.standing {
             Standing::Alone => !key.may_be_of_anonymous(),
-            Standing::BesideIdentities => false,
+            Standing::BesideCallers | Standing::BesideIdentities => false,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Who may enter a route.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -262,13 +263,16 @@ impl Entry {
 
 impl Model {
     /// What is told of policies that can be used: where, and what is probably not as it was meant. Each once, however
-    /// many routes a document is for.
+    /// many routes and callers a document is for.
     #[must_use]
     pub fn doubtful_policies(&self) -> Vec<String> {
         let rules = self.apis.iter().flat_map(|api| &api.routes).filter_map(|route| route.entry.rules());
-        let doubts = rules.flat_map(|rules| &rules.policies).flat_map(|document| &document.doubts);
+        let of_callers = self.callers.iter().filter_map(|caller| caller.policy.as_ref());
+        let mut seen: HashSet<*const PolicyDocument> = HashSet::new();
+        let documents = rules.flat_map(|rules| &rules.policies).chain(of_callers);
+        let documents = documents.filter(|document| seen.insert(Arc::as_ptr(document)));
         let mut told: Vec<String> = Vec::new();
-        for (place, doubt) in doubts {
+        for (place, doubt) in documents.flat_map(|document| &document.doubts) {
             let doubt = format!("{}: {doubt}", place.describe());
             if !told.contains(&doubt) {
                 told.push(doubt);

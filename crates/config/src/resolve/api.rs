@@ -10,7 +10,7 @@ use crate::model::{Api, Compat, HostPattern};
 use crate::reading::Reading;
 use crate::resolve::listener::Role;
 use crate::resolve::names::Namespace;
-use crate::resolve::{Scope, collision, route, throttle};
+use crate::resolve::{Scope, collision, entrance, route, throttle};
 use crate::source::Span;
 use crate::text::{Host, Name, RouteKey, quoted};
 
@@ -111,15 +111,25 @@ fn resolve(api: Written, scope: &Scope, ties: &mut Ties, reading: &mut Reading) 
     collision::check(&routes, reading);
     let id = table.id.value().map_or_else(|| name.clone(), |id| id.0.clone());
     let throttles = throttle::of_api(&table.throttle, reading);
-    let policy = scope.policies.resolve(&table.policy, &id, reading);
-    if let Some(listeners) = &listeners {
-        check_private(&table, listeners, scope, reading);
-    }
-    let context = route::Context { scope, base: &base, api_id: &id, api_policy: &policy, api_throttles: &throttles };
     let compat = match &table.compat {
         Field::Absent => Some(None),
         Field::Broken => None,
         Field::Given(given) => Some(Some(given.value.0)),
+    };
+    let asked = routes.entries.values().filter_map(|route| route.value.as_ref());
+    let standing = entrance::standing(asked, compat.flatten(), scope);
+    let policy = scope.policies.resolve(&table.policy, &id, standing, reading);
+    if let Some(listeners) = &listeners {
+        check_private(&table, listeners, scope, reading);
+    }
+    let context = route::Context {
+        scope,
+        api: &name,
+        base: &base,
+        api_id: &id,
+        compat: compat.flatten(),
+        api_policy: &policy,
+        api_throttles: &throttles,
     };
     let resolved: Vec<_> =
         routes.entries.into_iter().map(|(text, entry)| route::route(&text, entry, &context, reading)).collect();

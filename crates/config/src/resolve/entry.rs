@@ -12,25 +12,32 @@ use crate::model::{AddressEntry, AddressRule, Addresses, Entry, PolicyDocument, 
 use crate::reading::Reading;
 use crate::resolve::addresses::Sets;
 use crate::resolve::route::Context;
-use crate::resolve::{Scope, signed};
+use crate::resolve::{Scope, entrance, signed, token};
 use crate::source::Span;
 use crate::text::AddressReference;
 
 /// Who may enter the route whose key is at `key`.
 pub(super) fn entry(table: &RouteTable, key: Span, context: &Context<'_>, reading: &mut Reading) -> Option<Entry> {
     let Context { scope, api_policy, .. } = context;
-    let policy = scope.policies.resolve(&table.policy, context.api_id, reading);
+    let standing = entrance::standing([table], context.compat, scope);
+    let policy = scope.policies.resolve(&table.policy, context.api_id, standing, reading);
     check_open(table, api_policy, reading);
     let from = addresses(table, scope, reading);
     let policies = policies(api_policy, policy);
     let signed = match &table.signed {
-        Field::Given(written) => signed::signed(written, reading).map(Some),
+        Field::Given(written) => signed::signed(&written.value, written.key, reading).map(Some),
         Field::Absent => Some(None),
         Field::Broken => None,
     };
-    let rules = Rules { from: from?, policies: policies?, signed: signed?, callers: None, token: None };
-    let Rules { from, policies, signed, .. } = &rules;
-    if from.is_none() && policies.is_empty() && signed.is_none() {
+    let callers = entrance::callers(table, scope, reading);
+    let token = match &table.jwt {
+        Field::Given(written) => token::rule(&written.value.0, reading).map(|rule| Some(Arc::new(rule))),
+        Field::Absent => Some(None),
+        Field::Broken => None,
+    };
+    let rules = Rules { from: from?, policies: policies?, signed: signed?, callers: callers?, token: token? };
+    let Rules { from, policies, signed, callers, token } = &rules;
+    if from.is_none() && policies.is_empty() && signed.is_none() && callers.is_none() && token.is_none() {
         return without_rules(table, key, reading);
     }
     Some(Entry::Rules(rules))
@@ -44,6 +51,8 @@ fn check_open(table: &RouteTable, api_policy: &Field<Arc<PolicyDocument>>, readi
     let Some(open) = table.open.given().filter(|open| open.value) else { return };
     let others = [
         (key_of(&table.from), "`from`", "`from`"),
+        (key_of(&table.callers), "`callers`", "`callers`"),
+        (key_of(&table.jwt), "`jwt`", "`jwt`"),
         (key_of(&table.policy), "`policy`", "`policy`"),
         (key_of(&table.signed), "`signed`", "`signed`"),
         (key_of(api_policy), "the `policy` of its API", "that `policy`"),
@@ -105,8 +114,8 @@ fn without_rules(table: &RouteTable, key: Span, reading: &mut Reading) -> Option
         Field::Given(open) if open.value => Some(Entry::Open),
         Field::Absent | Field::Given(_) if table.unknown.is_empty() => {
             let error = reading.error(key, "this route names nobody who may call it");
-            let help =
-                "say who may call it: `from = [...]`, `policy = \"file:PATH\"`, `signed = {...}` or `open = true`";
+            let help = "say who may call it: `from = [...]`, `callers = [...]`, `jwt = {...}`, `policy = \"file:PATH\"`, \
+                        `signed = {...}` or `open = true`";
             reading.report(error.with_help(help));
             None
         }

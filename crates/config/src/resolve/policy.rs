@@ -1,4 +1,4 @@
-//! Policy documents: AWS resource policies, as they are.
+//! Policy documents: AWS resource policies and identity policies, as they are.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -20,6 +20,8 @@ pub(super) struct Documents {
     region: Arc<str>,
     account: Arc<str>,
     files: RefCell<HashMap<PathBuf, Option<FileId>>>,
+    /// The identity policies: every caller that names one file shares one.
+    identities: RefCell<HashMap<FileId, Option<Arc<PolicyDocument>>>>,
     /// Files whose mistakes have been reported.
     reported: RefCell<HashSet<FileId>>,
 }
@@ -31,15 +33,22 @@ impl Documents {
             region: server.map_or_else(|| DEFAULT_REGION.into(), |server| server.region.clone()),
             account: server.map_or_else(|| DEFAULT_ACCOUNT.into(), |server| server.account.clone()),
             files: RefCell::default(),
+            identities: RefCell::default(),
             reported: RefCell::default(),
         }
     }
 
-    /// Reads the document that `field` names, for the API with this id.
+    /// What policies call the user of this name.
+    pub(super) fn user(&self, name: &str) -> String {
+        format!("arn:{PARTITION}:iam::{}:user/{name}", self.account)
+    }
+
+    /// Reads the resource policy that `field` names, for the API with this id.
     pub(super) fn resolve(
         &self,
         field: &Field<FileReference>,
         api: &str,
+        standing: Standing,
         reading: &mut Reading,
     ) -> Field<Arc<PolicyDocument>> {
         let given = match field {
@@ -47,24 +56,60 @@ impl Documents {
             Field::Broken => return Field::Broken,
             Field::Given(given) => given,
         };
-        match self.document(given, api, reading) {
+        match self.resource(given, api, standing, reading) {
             Some(document) => Field::Given(Given { value: Arc::new(document), span: given.span, key: given.key }),
             None => Field::Broken,
         }
     }
 
-    fn document(&self, named: &Given<FileReference>, api: &str, reading: &mut Reading) -> Option<PolicyDocument> {
-        let path = reading.path(&named.value.0, named.span);
-        let known = self.files.borrow().get(&path).copied();
-        let file = known.unwrap_or_else(|| {
-            let file = read(&path, named.span, reading);
-            self.files.borrow_mut().insert(path.clone(), file);
-            file
-        })?;
+    /// Reads the identity policy that is named.
+    pub(super) fn identity(&self, named: &Given<FileReference>, reading: &mut Reading) -> Option<Arc<PolicyDocument>> {
+        let file = self.file(named, reading)?;
+        if let Some(known) = self.identities.borrow().get(&file) {
+            return known.clone();
+        }
+        let text = Arc::clone(reading.source(file));
+        let read = self.checked(Policy::identity(text.text()), file, named, reading);
+        let read = read.map(|policy| Arc::new(document(policy, Standing::BesideIdentities, file, named, reading)));
+        self.identities.borrow_mut().insert(file, read.clone());
+        read
+    }
+
+    fn resource(
+        &self,
+        named: &Given<FileReference>,
+        api: &str,
+        standing: Standing,
+        reading: &mut Reading,
+    ) -> Option<PolicyDocument> {
+        let file = self.file(named, reading)?;
         let text = Arc::clone(reading.source(file));
         let arn = ApiArn::new(PARTITION, &self.region, &self.account, api);
-        match Policy::resource(text.text(), &arn) {
-            Ok(policy) => Some(document(policy, file, named, reading)),
+        let policy = self.checked(Policy::resource(text.text(), &arn), file, named, reading)?;
+        Some(document(policy, standing, file, named, reading))
+    }
+
+    /// The text of a document.
+    fn file(&self, named: &Given<FileReference>, reading: &mut Reading) -> Option<FileId> {
+        let path = reading.path(&named.value.0, named.span);
+        let known = self.files.borrow().get(&path).copied();
+        known.unwrap_or_else(|| {
+            let file = read(&path, named.span, reading);
+            self.files.borrow_mut().insert(path, file);
+            file
+        })
+    }
+
+    /// A policy that was read, unless it is none; that is reported once for each file.
+    fn checked(
+        &self,
+        read: Result<Policy, PolicyError>,
+        file: FileId,
+        named: &Given<FileReference>,
+        reading: &mut Reading,
+    ) -> Option<Policy> {
+        match read {
+            Ok(policy) => Some(policy),
             Err(error) => {
                 if self.reported.borrow_mut().insert(file) {
                     report(&error, file, named.key, reading);
@@ -106,10 +151,15 @@ fn report(error: &PolicyError, file: FileId, named: Span, reading: &mut Reading)
     }
 }
 
-fn document(policy: Policy, file: FileId, named: &Given<FileReference>, reading: &Reading) -> PolicyDocument {
+fn document(
+    policy: Policy,
+    standing: Standing,
+    file: FileId,
+    named: &Given<FileReference>,
+    reading: &Reading,
+) -> PolicyDocument {
     let place = |at| reading.place(Span::new(file, at));
-    // Nobody is known by name, so nothing else could allow in its place.
-    let lints = policy.lints(Standing::Alone);
+    let lints = policy.lints(standing);
     PolicyDocument {
         statements: policy.statements().iter().map(|statement| place(statement.at())).collect(),
         doubts: lints.iter().map(|lint| (place(lint.at.clone()), lint.to_string())).collect(),

@@ -5,19 +5,23 @@ use std::sync::Arc;
 use crate::collections::Entry;
 use crate::decode::{Field, Given, Located};
 use crate::file::RouteTable;
-use crate::model::{PolicyDocument, Route, RouteMatcher, RoutePlaces, Segment, Throttle};
+use crate::model::{Compat, PolicyDocument, Route, RouteMatcher, RoutePlaces, Segment, Throttle};
 use crate::reading::Reading;
-use crate::resolve::{Scope, action, entry, example, throttle};
+use crate::resolve::{Scope, action, budget, entrance, entry, example, throttle};
 use crate::source::Span;
 use crate::text::{RouteKey, Size};
 
 /// What a route needs to know of its surroundings.
 pub(super) struct Context<'a> {
     pub(super) scope: &'a Scope,
+    /// The name of its API.
+    pub(super) api: &'a Arc<str>,
     /// The base path of its API.
     pub(super) base: &'a str,
     /// The id of its API.
     pub(super) api_id: &'a str,
+    /// What its API imitates.
+    pub(super) compat: Option<Compat>,
     /// The policy of its API.
     pub(super) api_policy: &'a Field<Arc<PolicyDocument>>,
     /// The buckets of its API.
@@ -32,21 +36,31 @@ pub(super) fn route(
     reading: &mut Reading,
 ) -> Option<Route> {
     let span = written.span;
-    let table = written.value?;
+    let Some(table) = written.value else {
+        context.scope.entrances.borrow_mut().lack_one();
+        return None;
+    };
     // A key that is broken leaves the route's parameters unknown, and nothing else.
     let matcher = written.key.map(|key| key.0);
     let parameters = matcher.as_ref().map(parameters);
     let entry = entry::entry(&table, span, context, reading);
-    let throttles = throttle::of_route(&table.throttle, context.api_throttles, reading);
+    let throttles = throttle::of_route(&table.throttle, !table.callers.is_absent(), context.api_throttles, reading);
+    let key: Arc<str> = text.into();
+    entrance::note(&table, &key, entry.as_ref(), &throttles, context);
+    let budget = match &table.budget {
+        Field::Absent => Some(None),
+        Field::Broken => None,
+        Field::Given(written) => budget::budget(&written.value, written.key, reading).map(Some),
+    };
     let action = action::action(&table, span, parameters.as_deref(), context.scope, reading);
-    let examples = example::examples(&table.example, matcher.as_ref(), context.base, reading);
+    let examples = example::examples(&table, matcher.as_ref(), context, reading);
     Some(Route {
-        key: text.into(),
+        key,
         matcher: matcher?,
         entry: entry?,
-        throttles,
+        throttles: throttles.into_iter().map(|throttle| throttle.value).collect(),
         parallel: table.parallel.value().map(|parallel| parallel.0),
-        budget: None,
+        budget: budget?,
         max_body: table.max_body.value().map_or(DEFAULT_MAX_BODY, |Size(bytes)| *bytes),
         action: action?,
         examples: examples?,
@@ -60,8 +74,9 @@ fn places(table: &RouteTable, key: Span, reading: &Reading) -> RoutePlaces {
     fn key_of<T>(field: &Field<T>) -> Option<Span> {
         field.given().map(|given| given.key)
     }
+    let known = || key_of(&table.callers).or_else(|| key_of(&table.jwt));
     let policy_or_signed = || key_of(&table.policy).or_else(|| key_of(&table.signed));
-    let entry = key_of(&table.from).or_else(policy_or_signed).or_else(|| key_of(&table.open));
+    let entry = key_of(&table.from).or_else(known).or_else(policy_or_signed).or_else(|| key_of(&table.open));
     let action = key_of(&table.forward).or_else(|| key_of(&table.respond)).or_else(|| key_of(&table.redirect));
     let throttles = table.throttle.given().into_iter().flat_map(|Given { value, .. }| &value.0.items);
     RoutePlaces {

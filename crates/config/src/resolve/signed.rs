@@ -19,10 +19,10 @@ use crate::source::Span;
 use crate::text::{FieldName, SecretReference, quoted};
 use crate::value;
 
-/// How the bodies of a route are signed.
-pub(super) fn signed(written: &Given<value::Signed>, reading: &mut Reading) -> Option<Arc<Signed>> {
-    let table = &written.value.0;
-    let kind = single_kind(table, written.key, reading)?;
+/// How bodies are signed, as it is written under the key at `key`.
+pub(super) fn signed(written: &value::Signed, key: Span, reading: &mut Reading) -> Option<Arc<Signed>> {
+    let table = &written.0;
+    let kind = single_kind(table, key, reading)?;
     let (scheme, secrets) = match kind {
         Kind::Named(scheme, references) => {
             let secrets = secrets(references, &scheme, reading);
@@ -32,11 +32,11 @@ pub(super) fn signed(written: &Given<value::Signed>, reading: &mut Reading) -> O
     };
     let replay = replay(&table.replay)?;
     let tolerance = tolerance(table, &scheme, replay, reading)?;
-    Some(Arc::new(Signed { scheme, secrets, tolerance, replay, place: reading.place(written.key) }))
+    Some(Arc::new(Signed { scheme, secrets, tolerance, replay, place: reading.place(key) }))
 }
 
 /// More than anybody rotates at once: each costs a pass over every body.
-const MOST_SECRETS: usize = 8;
+pub(super) const MOST_SECRETS: usize = 8;
 
 const DEFAULT_TOLERANCE: Duration = Duration::from_secs(5 * 60);
 const LONGEST_TOLERANCE: Duration = Duration::from_secs(24 * 60 * 60);

@@ -1,4 +1,4 @@
-//! How often a route or an API may be called.
+//! How often something may be called.
 
 use std::num::NonZeroU32;
 
@@ -24,17 +24,22 @@ pub(super) fn of_api(field: &Field<OneOrMany<ApiThrottleTable>>, reading: &mut R
     throttles
 }
 
-/// The buckets of a route, given those of its API.
+/// The buckets of a route that `asks` callers who they are, or does not, given those of its API.
 pub(super) fn of_route(
     field: &Field<OneOrMany<ThrottleTable>>,
+    asks: bool,
     api: &[Located<Throttle>],
     reading: &mut Reading,
-) -> Vec<Throttle> {
+) -> Vec<Located<Throttle>> {
     let Some(given) = field.given() else { return Vec::new() };
     let throttles = given.value.0.items.iter().filter_map(|item| {
         let by = match &item.value.by {
             Field::Absent => ThrottleBy::Everyone,
             Field::Broken => return None,
+            Field::Given(by) if by.value.0 == ThrottleBy::Caller && !asks => {
+                nobody_is_known(by.span, reading);
+                return None;
+            }
             Field::Given(by) => by.value.0,
         };
         let rate = item.value.rate.value()?;
@@ -42,16 +47,26 @@ pub(super) fn of_route(
     });
     let throttles: Vec<_> = throttles.collect();
     check(&throttles, api, reading);
-    throttles.into_iter().map(|throttle| throttle.value).collect()
+    throttles
 }
 
-fn located(rate: &text::Rate, burst: &Field<Burst>, by: ThrottleBy, span: Span) -> Option<Located<Throttle>> {
+/// One bucket.
+pub(super) fn throttle(rate: &text::Rate, burst: &Field<Burst>, by: ThrottleBy) -> Option<Throttle> {
     let burst = match burst {
         Field::Given(burst) => burst.value.0,
         Field::Absent => one_second(rate.0),
         Field::Broken => return None,
     };
-    Some(Located { value: Throttle { rate: rate.0, burst, by }, span })
+    Some(Throttle { rate: rate.0, burst, by })
+}
+
+fn located(rate: &text::Rate, burst: &Field<Burst>, by: ThrottleBy, span: Span) -> Option<Located<Throttle>> {
+    throttle(rate, burst, by).map(|value| Located { value, span })
+}
+
+fn nobody_is_known(by: Span, reading: &mut Reading) {
+    let error = reading.error(by, "this route asks nobody who they are, so no caller has a bucket here");
+    reading.report(error.with_help("give the route `callers`, or write `by = \"client\"`"));
 }
 
 /// What comes back in one second, at least one.
@@ -81,7 +96,7 @@ fn check(throttles: &[Located<Throttle>], api: &[Located<Throttle>], reading: &m
 ///
 /// That a bucket is tighter says something only where it has all requests of the other: those of everyone are those of
 /// each client too, but however little one client may take, many together can empty what they share.
-fn binds_more(one: &Throttle, other: &Throttle) -> bool {
+pub(super) fn binds_more(one: &Throttle, other: &Throttle) -> bool {
     let has_all = match (one.by, other.by) {
         (ThrottleBy::Everyone, ThrottleBy::Everyone | ThrottleBy::Client | ThrottleBy::Caller)
         | (ThrottleBy::Client, ThrottleBy::Client)

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use gatepost_gateway::{
-    CallerChange, Difference, Judgement, ListenerChange, Networks, Request, RouteChange, RouteName, Sides, Untold, VerdictChange,
+    CallerChange, Difference, Judgement, ListenerChange, Networks, Request, RouteChange, RouteName, Sides, Untold,
+    VerdictChange,
 };
 use ipnet::IpNet;
 use serde::Serialize;

@@ -281,6 +281,7 @@ impl Asked {
             method: self.method.parse().unwrap(),
             target: self.target,
             headers,
+            caller: None,
         };
         explain(model, &inquiry).unwrap_or_else(|error| panic!("{error}\n{context}"))
     }

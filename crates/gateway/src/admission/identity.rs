@@ -182,7 +182,7 @@ impl<'a, 'r> Asking<'a, 'r> {
             Some(_) => Note::Claimed { kind: KIND, caller: caller.number },
             None => Note::Proof { kind: KIND, caller: caller.number },
         });
-        identity.claims.sigv4 = check;
+        identity.claims.sigv4 = check.map(Box::new);
         Ok(())
     }
 
@@ -206,12 +206,7 @@ impl<'a, 'r> Asking<'a, 'r> {
         Ok(())
     }
 
-    fn assumption(
-        &self,
-        identity: &mut Identity,
-        kinds: ProofKinds,
-        trace: &mut impl Trace,
-    ) -> Result<(), Rejection> {
+    fn assumption(&self, identity: &mut Identity, kinds: ProofKinds, trace: &mut impl Trace) -> Result<(), Rejection> {
         let Some((caller, proofs)) = self.assumed else { return Ok(()) };
         for kind in ProofKind::ALL.into_iter().filter(|kind| proofs.within(kinds).has(*kind)) {
             let is_given = self.given.has(kind);

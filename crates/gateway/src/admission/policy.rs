@@ -14,8 +14,8 @@ use std::time::SystemTime;
 
 use gatepost_config::model::{Compat, PolicyDocument, Private};
 use gatepost_iam::{
-    Authorization, Caller as From, Context, Decision, Document, Key, Principal, Request, Resource, Value, Values, Verdict,
-    all_must_allow, combine,
+    Authorization, Caller as From, Context, Decision, Document, Key, Principal, Request, Resource, Value, Values,
+    Verdict, all_must_allow, combine,
 };
 use http::header::{REFERER, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -23,7 +23,7 @@ use smallvec::SmallVec;
 
 use crate::caller::Caller;
 use crate::rejection::{Denial, Rejection};
-use crate::request::{Assumed, Look, Facts, Received};
+use crate::request::{Assumed, Facts, Look, Received};
 use crate::snapshot::{ApiNames, Route, below_base};
 use crate::trace::{Note, Said, Trace};
 
@@ -85,10 +85,8 @@ pub(super) fn allow(
     };
     let is_allowed = verdict.as_ref().is_none_or(Verdict::is_allowed);
     for (index, (document, decision)) in said.iter().enumerate() {
-        let said = match Said::of(*decision) {
-            Said::Nothing if is_allowed => Said::Abstains,
-            said => said,
-        };
+        let said = Said::of(*decision);
+        let said = if is_allowed && said == Said::Nothing { Said::Abstains } else { said };
         trace.note(|| match (u32::try_from(index), caller) {
             (_, Some(caller)) if index >= documents.len() => Note::CallerPolicy { caller: caller.number, said },
             (index, _) => Note::Policy { index: index.unwrap_or(u32::MAX), said },
@@ -105,7 +103,10 @@ pub(super) fn allow(
         Some(Verdict::ExplicitlyDenied { by, statement }) => (by, Some(statement)),
     };
     let denial = match (by, caller) {
-        (None, Some(user)) => Denial::Lacking { user: Arc::clone(user) },
+        (None, Some(user)) => {
+            trace.note(|| Note::PolicyLacking);
+            Denial::Lacking { user: Arc::clone(user) }
+        }
         // Without a caller a denial is always that of a document.
         (None, None) => return Ok(()),
         (Some(document), user) => Denial::By { document: Arc::clone(document), statement, user: user.cloned() },
@@ -143,9 +144,7 @@ fn combined<'d>(
 
 fn decision_of<D>(verdict: &Verdict<D>) -> Decision {
     match verdict {
-        Verdict::Allowed { by } => {
-            Decision::Allowed { statement: by.as_ref().map_or(0, |(_, statement)| *statement) }
-        }
+        Verdict::Allowed { by } => Decision::Allowed { statement: by.as_ref().map_or(0, |(_, statement)| *statement) },
         Verdict::ImplicitlyDenied { .. } => Decision::ImplicitlyDenied,
         Verdict::ExplicitlyDenied { statement, .. } => Decision::ExplicitlyDenied { statement: *statement },
     }
@@ -209,7 +208,8 @@ impl Later {
             headers: &self.headers,
             length: None,
             received: Received::default(),
-            assumed: Assumed::Nobody, look: Look::First,
+            assumed: Assumed::Nobody,
+            look: Look::First,
         }
     }
 }
@@ -337,9 +337,7 @@ impl Circumstances<'_> {
             Principal::Root { account } => Some(account),
             Principal::User { .. } => Some(name),
             Principal::RoleSession { .. } => Some(self.user_id.get_or_init(|| format!("{name}:{last}"))),
-            Principal::FederatedUser { account, .. } => {
-                Some(self.user_id.get_or_init(|| format!("{account}:{last}")))
-            }
+            Principal::FederatedUser { account, .. } => Some(self.user_id.get_or_init(|| format!("{account}:{last}"))),
         }
     }
 }

@@ -5,8 +5,8 @@ use gatepost_config::model::Model;
 use http::{HeaderMap, Method};
 
 use super::*;
-use crate::request::{Assumed, Look, Received};
 use crate::compile::Lasting;
+use crate::request::{Assumed, Look, Received};
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
 use crate::trace::NoTrace;
@@ -68,7 +68,19 @@ fn facts<'r>(
     length: Option<u64>,
 ) -> Facts<'r> {
     let (host, path) = ("a".into(), path.into());
-    Facts { client, is_secure: false, private: None, method, host, path, headers, length, received: Received::default(), assumed: Assumed::Nobody, look: Look::First }
+    Facts {
+        client,
+        is_secure: false,
+        private: None,
+        method,
+        host,
+        path,
+        headers,
+        length,
+        received: Received::default(),
+        assumed: Assumed::Nobody,
+        look: Look::First,
+    }
 }
 
 #[track_caller]

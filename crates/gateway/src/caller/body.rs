@@ -16,7 +16,7 @@ pub(crate) struct Claims {
     /// Its signature by whoever the route believes.
     pub(crate) delivery: Option<Box<Claim>>,
     /// The signature of the whole request.
-    pub(crate) sigv4: Option<BodyCheck>,
+    pub(crate) sigv4: Option<Box<BodyCheck>>,
     /// Callers who may have signed it: one of them has. None: nobody claims to have.
     pub(crate) signers: Vec<Signer>,
 }
@@ -65,7 +65,7 @@ impl Claims {
 pub(crate) struct BodyVerifier<'c> {
     has_delivery: bool,
     delivery: Option<Verifier<'c>>,
-    sigv4: Option<BodyCheck>,
+    sigv4: Option<Box<BodyCheck>>,
     has_signers: bool,
     signers: Vec<(&'c Arc<Caller>, Verifier<'c>)>,
     claimed: Option<&'c Arc<Caller>>,

@@ -86,8 +86,10 @@ mod tests {
     fn every_set_is_named_by_what_is_in_it() {
         for bits in 1..16_u8 {
             let kinds: ProofKinds = ProofKind::ALL.into_iter().filter(|kind| bits & (1 << *kind as u8) != 0).collect();
-            let named: ProofKinds =
-                ProofKind::ALL.into_iter().filter(|kind| kinds.name().split('+').any(|name| name == kind.name())).collect();
+            let named: ProofKinds = ProofKind::ALL
+                .into_iter()
+                .filter(|kind| kinds.name().split('+').any(|name| name == kind.name()))
+                .collect();
             assert_eq!((kinds.0, named), (bits, kinds), "{kinds}");
         }
     }

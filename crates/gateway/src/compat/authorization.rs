@@ -59,7 +59,8 @@ mod tests {
             headers,
             length: Some(0),
             received,
-            assumed: Assumed::Nobody, look: Look::First,
+            assumed: Assumed::Nobody,
+            look: Look::First,
         })
     }
 
@@ -106,9 +107,7 @@ mod tests {
         const DATE: &str = "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.";
         assert_complaint(
             "AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=host, Signature=00",
-            Some(&format!(
-                "{DATE} Authorization=AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=host, Signature=00"
-            )),
+            Some(&format!("{DATE} Authorization=AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=host, Signature=00")),
         );
         assert_complaint(
             "AWS4-HMAC-SHA256 SignedHeaders=host",

@@ -61,7 +61,9 @@ impl Words {
             Rejection::PolicyDenied(_) => Self::refused("AccessDeniedException", "Forbidden"),
             Rejection::CredentialsMissing { kinds } => Self::missing(*kinds),
             Rejection::BadCredentials(bad) => Self::bad_credentials(bad),
-            Rejection::CallerElsewhere { kind: ProofKind::SigV4, .. } => Self::signature(&SignatureError::UnknownCredentials),
+            Rejection::CallerElsewhere { kind: ProofKind::SigV4, .. } => {
+                Self::signature(&SignatureError::UnknownCredentials)
+            }
             Rejection::CallerElsewhere { .. } | Rejection::ProofsDisagree | Rejection::CallerNotListed { .. } => {
                 Self::refused("ForbiddenException", "Forbidden")
             }
@@ -122,9 +124,8 @@ impl Words {
     fn denied(denial: &Denial, masked_arn: &str) -> Self {
         let suffix = if denial.is_explicit() { " with an explicit deny" } else { "" };
         let user = denial.user().map_or("anonymous", |caller| caller.written.arn.as_str());
-        let sentence = format!(
-            "User: {user} is not authorized to perform: execute-api:Invoke on resource: {masked_arn}{suffix}"
-        );
+        let sentence =
+            format!("User: {user} is not authorized to perform: execute-api:Invoke on resource: {masked_arn}{suffix}");
         Self {
             status: StatusCode::FORBIDDEN,
             kind: Some("AccessDeniedException"),
@@ -160,10 +161,8 @@ impl Words {
         let (Some(kind), Some(message)) = (error.error_type(), error.message()) else {
             return Self { status, kind: None, body: Bytes::new() };
         };
-        match error {
-            SignatureError::Mismatch(_) if message.len() > LONGEST => Self::before(status, kind, Mismatch::SHORT),
-            _ => Self::before(status, kind, message),
-        }
+        let is_long = matches!(error, SignatureError::Mismatch(_)) && message.len() > LONGEST;
+        Self::before(status, kind, if is_long { Mismatch::SHORT.into() } else { message })
     }
 
     fn refused(kind: &'static str, message: impl Into<Cow<'static, str>>) -> Self {

@@ -164,10 +164,12 @@ pub(super) fn caller(old: &model::Caller, new: &model::Caller) -> Changes {
     };
     changes.plain("its budget", &budget(old), &budget(new));
     let alike = changes.said.len();
-    let from = |caller: &model::Caller| caller.from.as_deref().map(|from| {
-        let (networks, names) = addresses(from);
-        (networks, names.into_iter().map(str::to_owned).collect::<Vec<_>>())
-    });
+    let from = |caller: &model::Caller| {
+        caller.from.as_deref().map(|from| {
+            let (networks, names) = addresses(from);
+            (networks, names.into_iter().map(str::to_owned).collect::<Vec<_>>())
+        })
+    };
     changes.plain("from", &from(old), &from(new));
     changes.plain("its keys", &old.keys, &new.keys);
     changes.plain("its access keys", &old.access_keys, &new.access_keys);
@@ -176,7 +178,7 @@ pub(super) fn caller(old: &model::Caller, new: &model::Caller) -> Changes {
         (Some(old), Some(new)) => signed(old, new, &mut changes),
         (old, new) => changes.differs("how it signs bodies", old.is_some() != new.is_some()),
     }
-    let policy = |caller: &model::Caller| caller.policy.as_ref().map(|document| Arc::clone(document));
+    let policy = |caller: &model::Caller| caller.policy.clone();
     let says = match (policy(old), policy(new)) {
         (Some(old), Some(new)) => says_the_same(old.policy.text(), new.policy.text()),
         (old, new) => old.is_none() && new.is_none(),

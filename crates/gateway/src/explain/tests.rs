@@ -35,8 +35,14 @@ fn clients(model: &Model, from: &str, headers: &[(&'static str, &'static str)]) 
     for (name, value) in [("host", "a")].iter().chain(headers) {
         all.append(*name, HeaderValue::from_static(value));
     }
-    let inquiry =
-        Inquiry { from: from.parse().unwrap(), listener: "default", method: Method::GET, target: "/", headers: all, caller: None };
+    let inquiry = Inquiry {
+        from: from.parse().unwrap(),
+        listener: "default",
+        method: Method::GET,
+        target: "/",
+        headers: all,
+        caller: None,
+    };
     let Explanation { steps, verdict } = explain(model, &inquiry).unwrap();
     let said = steps.into_iter().filter(|step| step.check == Check::Client).map(|step| step.text).collect();
     let reason = match verdict {
@@ -88,6 +94,7 @@ fn a_listener_that_is_not_there_is_named() {
         method: Method::GET,
         target: "/",
         headers: HeaderMap::new(),
+        caller: None,
     };
     assert_eq!(explain(&model(), &inquiry).unwrap_err().to_string(), "there is no listener `public`");
 }
@@ -101,8 +108,14 @@ fn a_throttle_by_client_is_asked_right_after_the_address_and_has_the_place_of_it
     let mut model = load_text("gatepost.toml", &text, Path::new("")).unwrap().model;
     model.apis[0].routes[0].throttles[1].by = ThrottleBy::Client;
     let headers = [(HOST, HeaderValue::from_static("a"))].into_iter().collect();
-    let inquiry =
-        Inquiry { from: [192, 0, 2, 7].into(), listener: "default", method: Method::GET, target: "/", headers, caller: None };
+    let inquiry = Inquiry {
+        from: [192, 0, 2, 7].into(),
+        listener: "default",
+        method: Method::GET,
+        target: "/",
+        headers,
+        caller: None,
+    };
     let explanation = explain(&model, &inquiry).unwrap();
     let said: Vec<String> = explanation.steps[5..]
         .iter()

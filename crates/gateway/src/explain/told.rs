@@ -143,6 +143,10 @@ impl<'m> Teller<'m> {
             Note::ArnTooLong => written()?.arn_too_long()?,
             Note::Policy { index, said } => written()?.policy(index, said)?,
             Note::NearMiss(near) => return self.add_near_miss(written()?, &near, steps.last_mut()),
+            Note::PolicyLacking => {
+                let text = "the API has no policy, and only one of its own lets in callers of another account";
+                Step::refuse(Check::Policy, text).by(vec![Rule::new("api", &written()?.api.place)])
+            }
             Note::CallerPolicy { caller, said } => self.caller_policy(caller, said)?,
             Note::Proof { kind, caller } => self.proof(kind, caller, "")?,
             Note::Assumed { kind, caller } => self.proof(kind, caller, ", taken to be given")?,

@@ -102,8 +102,8 @@ impl Claims {
         if !self.is_for(rule) {
             return Err(TokenFlaw::WrongAudience);
         }
-        let has = |scope: &Box<str>| self.scopes.contains(scope);
-        if rule.scopes.is_empty() || rule.scopes.iter().any(has) { Ok(()) } else { Err(TokenFlaw::Scope) }
+        let has_one = rule.scopes.iter().any(|scope| self.scopes.contains(scope));
+        if rule.scopes.is_empty() || has_one { Ok(()) } else { Err(TokenFlaw::Scope) }
     }
 
     /// Whether it is for one of those that a rule names.

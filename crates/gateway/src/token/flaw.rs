@@ -75,8 +75,8 @@ impl TokenFlaw {
 
     /// What a client is told in `WWW-Authenticate` (RFC 6750, 3), where tokens must have one of these scopes, if any.
     pub(crate) fn challenge(self, scopes: &[Box<str>]) -> HeaderValue {
-        let is_plain = |scope: &&Box<str>| !scope.contains(['"', '\\']);
-        let scopes: Vec<&str> = scopes.iter().filter(is_plain).map(|scope| &**scope).collect();
+        let is_plain = |scope: &&str| !scope.contains(['"', '\\']);
+        let scopes: Vec<&str> = scopes.iter().map(|scope| &**scope).filter(is_plain).collect();
         let mut text = "Bearer ".to_owned();
         if !scopes.is_empty() {
             text += &format!("scope=\"{}\" ", scopes.join(" "));

@@ -31,10 +31,10 @@ pub(super) fn claims_until(expires: f64) -> Claims {
 fn claims(changes: Value) -> Value {
     let mut claims = json!({"iss": ISSUER, "aud": "api", "sub": "acme", "exp": NOW + 300, "iat": NOW - 10});
     for (name, value) in changes.as_object().unwrap() {
-        match value {
-            Value::Null => claims.as_object_mut().unwrap().remove(name),
-            value => claims.as_object_mut().unwrap().insert(name.clone(), value.clone()),
-        };
+        claims[name] = value.clone();
+        if value.is_null() {
+            claims.as_object_mut().unwrap().remove(name);
+        }
     }
     claims
 }

@@ -6,6 +6,7 @@
 mod address_sets;
 mod admission;
 mod balance;
+mod callers;
 mod client_address;
 mod deadlines;
 mod drain;

@@ -1,13 +1,11 @@
 //! Tokens of issuers: who is let in by one, what others are told, and what a backend sees of them.
 
-use std::sync::Arc;
+use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use gatepost_config::model::{
-    Caller, CallerArn, CallerRule, Entry, KeyHash, Model, ProofKind, Rules, TokenRule, TokenSubject, Who,
-};
 use gatepost_testkit::{Json, Origin, PATIENCE, Raw, Response, Script, TestGateway, TokenIssuer, TokenKey, eventually};
+use tokio::time::{Instant, sleep};
 
 use crate::setup::{Setup, client, refusal};
 
@@ -20,21 +18,16 @@ struct Scene {
 }
 
 impl Scene {
-    async fn start(rules: impl FnOnce(TokenRule) -> Change) -> Self {
+    /// With these lines of the route, and tables. `$JWT` in them stands for the tokens of the issuer.
+    async fn start(entry: &str, tables: &str) -> Self {
         let key = TokenKey::p256("key");
         let issuer = TokenIssuer::start(&[&key]).await;
-        Self::start_at(issuer, key, "", rules).await
+        Self::start_at(issuer, key, entry, tables).await
     }
 
-    async fn start_at(
-        issuer: TokenIssuer,
-        key: TokenKey,
-        route: &str,
-        rules: impl FnOnce(TokenRule) -> Change,
-    ) -> Self {
+    async fn start_at(issuer: TokenIssuer, key: TokenKey, entry: &str, tables: &str) -> Self {
         let origin = Origin::start(Script::ok("")).await;
-        let change = rules(rule(&issuer));
-        let gateway = TestGateway::start_with(&Setup::to(&origin).route(route).text(), change).await;
+        let gateway = TestGateway::start(&configuration(&origin, &issuer, entry, tables)).await;
         Self { gateway, origin, issuer, key }
     }
 
@@ -63,49 +56,19 @@ async fn get(client: &mut Raw, fields: &[(&str, &str)]) -> Response {
     client.response().await
 }
 
-type Change = Box<dyn FnOnce(&mut Model)>;
-
-fn rule(issuer: &TokenIssuer) -> TokenRule {
-    TokenRule { issuer: issuer.url().into(), audience: ["api".into()].into(), scopes: Box::default() }
+fn configuration(origin: &Origin, issuer: &TokenIssuer, entry: &str, tables: &str) -> String {
+    let jwt = format!("issuer = {:?}, audience = [\"api\"]", issuer.url());
+    Setup::to(origin).entry(&entry.replace("$JWT", &jwt)).tables(&tables.replace("$JWT", &jwt)).text()
 }
 
-/// The route asks for tokens.
-fn asks(rule: TokenRule) -> Change {
-    Box::new(move |model| enter(model, Rules { token: Some(Arc::new(rule)), ..Rules::default() }))
-}
-
-/// The route is for callers.
-fn lets_in(model: &mut Model, callers: &[(&str, Option<TokenSubject>, &[&str])], proof: &[ProofKind], rules: Rules) {
-    let place = model.apis[0].routes[0].place.clone();
-    let callers = callers.iter().map(|(name, token, keys)| caller(name, token.clone(), keys, &place));
-    model.callers = callers.collect::<Vec<_>>().into();
-    enter(model, Rules { callers: Some(CallerRule { who: Who::Any, proof: proof.into(), place }), ..rules });
-}
-
-fn enter(model: &mut Model, rules: Rules) {
-    model.apis[0].routes[0].entry = Entry::Rules(rules);
-}
-
-fn caller(name: &str, token: Option<TokenSubject>, keys: &[&str], place: &gatepost_config::Place) -> Arc<Caller> {
-    let hash = |key: &&str| KeyHash(digest(&SHA256, key.as_bytes()).as_ref().try_into().expect("32 bytes"));
-    Arc::new(Caller {
-        name: name.into(),
-        plan: None,
-        from: None,
-        keys: keys.iter().map(hash).collect(),
-        access_keys: Box::default(),
-        token: token.map(Box::new),
-        signed: None,
-        policy: None,
-        arn: CallerArn::new(&format!("arn:aws:iam::000000000000:user/{name}")).expect("an ARN"),
-        parallel: None,
-        budget: None,
-        place: place.clone(),
+/// A caller's key, as a configuration has it.
+fn hashed(key: &str) -> String {
+    let hash = digest(&SHA256, key.as_bytes());
+    hash.as_ref().iter().fold("sha256:".to_owned(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
     })
-}
-
-fn about(subject: &str, rule: &TokenRule) -> Option<TokenSubject> {
-    Some(TokenSubject { rule: rule.clone(), subject: subject.into() })
 }
 
 fn json(text: &str) -> Json {
@@ -114,9 +77,11 @@ fn json(text: &str) -> Json {
 
 const KEY: &str = "a key of twenty characters";
 
+const ASKS: &str = "jwt = { $JWT }";
+
 #[tokio::test]
 async fn who_has_a_token_is_let_in_and_the_backend_does_not_see_it() {
-    let scene = Scene::start(asks).await;
+    let scene = Scene::start(ASKS, "").await;
     let token = scene.token(&json("{}"));
     assert_eq!(scene.bearing(&token).await.status, 200);
     assert_eq!(scene.get(&[("Authorization", &token)]).await.status, 200);
@@ -129,7 +94,7 @@ async fn who_has_a_token_is_let_in_and_the_backend_does_not_see_it() {
 
 #[tokio::test]
 async fn who_has_none_or_a_bad_one_is_told_so_as_bearer_tokens_are() {
-    let scene = Scene::start(|rule| asks(TokenRule { scopes: ["read".into(), "write".into()].into(), ..rule })).await;
+    let scene = Scene::start(r#"jwt = { $JWT, scopes = ["read", "write"] }"#, "").await;
     let good = r#""scope": "write""#;
     assert_eq!(scene.bearing(&scene.token(&json(&format!("{{{good}}}")))).await.status, 200);
 
@@ -170,6 +135,14 @@ async fn who_has_none_or_a_bad_one_is_told_so_as_bearer_tokens_are() {
         assert!(!line.to_string().contains(&token), "{line}");
     }
     assert_eq!(scene.origin.count(), 1);
+
+    let refused = scene.bearing(&scene.token(&json("{}"))).await;
+    let id = refused.header("x-gatepost-decision").expect("an id").to_owned();
+    let explanation = scene.gateway.decision(&id).await.explanation.expect("it is explained");
+    let last = explanation.steps.last().expect("a step");
+    assert_eq!((last.check.name(), last.passed), ("jwt", false));
+    let expected = "for api, with read or write: its `scope` or `scp` has none of those asked for";
+    assert!(last.text.ends_with(expected), "{}", last.text);
 }
 
 #[tokio::test]
@@ -177,7 +150,7 @@ async fn without_the_keys_of_the_issuer_it_is_503_and_not_the_clients_fault() {
     let key = TokenKey::p256("key");
     let issuer = TokenIssuer::start(&[&key]).await;
     issuer.keys.from_now_on(Script::ok("no keys"));
-    let scene = Scene::start_at(issuer, key, "", asks).await;
+    let scene = Scene::start_at(issuer, key, ASKS, "").await;
     let answer = scene.bearing(&scene.token(&json("{}"))).await;
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
     assert_eq!(scene.get(&[]).await.status, 401, "without a token they do not matter");
@@ -188,10 +161,10 @@ async fn without_the_keys_of_the_issuer_it_is_503_and_not_the_clients_fault() {
     let token = scene.token(&json("{}"));
     let mut client = client(&scene.gateway).await;
     let field = format!("Bearer {token}");
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = Instant::now() + PATIENCE;
     while get(&mut client, &[("authorization", &field)]).await.status != 200 {
-        assert!(tokio::time::Instant::now() < deadline, "it is asked again");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(Instant::now() < deadline, "it is asked again");
+        sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -202,8 +175,8 @@ async fn a_request_waits_for_keys_that_are_on_their_way_and_pays_once() {
     let set = TokenKey::set(&[&key]);
     let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{set}", set.len());
     issuer.keys.from_now_on(Script::default().then_wait().then_send(answer));
-    let throttle = r#"throttle = { rate = "1/h", burst = 1, by = "client" }"#;
-    let scene = Scene::start_at(issuer, key, throttle, asks).await;
+    let entry = "jwt = { $JWT }\nthrottle = { rate = \"1/h\", burst = 1, by = \"client\" }";
+    let scene = Scene::start_at(issuer, key, entry, "").await;
     eventually(PATIENCE, || scene.issuer.keys.count() == 1).await;
     let token = scene.token(&json("{}"));
     let mut client = client(&scene.gateway).await;
@@ -215,29 +188,27 @@ async fn a_request_waits_for_keys_that_are_on_their_way_and_pays_once() {
 
 #[tokio::test]
 async fn a_reload_keeps_the_keys_of_issuers_that_stay() {
-    let mut scene = Scene::start(asks).await;
+    let mut scene = Scene::start(ASKS, "").await;
     let token = scene.token(&json("{}"));
     assert_eq!(scene.bearing(&token).await.status, 200);
-    let text = Setup::to(&scene.origin).text();
-    scene.gateway.apply_with(&text, asks(rule(&scene.issuer))).await.expect("it is served");
+    let text = configuration(&scene.origin, &scene.issuer, "jwt = { $JWT }\nparallel = 7", "");
+    scene.gateway.apply(&text).await.expect("it is served");
     assert_eq!(scene.bearing(&token).await.status, 200);
     assert_eq!(scene.issuer.keys.count(), 1);
 
     // One that asks for no tokens any more passes on what it does not read.
-    scene.gateway.apply(&text).await.expect("it is served");
+    scene.gateway.apply(&Setup::to(&scene.origin).text()).await.expect("it is served");
     assert_eq!(scene.bearing(&token).await.status, 200);
     assert_eq!(scene.origin.last().header("authorization"), Some(&*format!("Bearer {token}")));
 }
 
 #[tokio::test]
 async fn a_caller_is_known_by_the_subject_of_its_token() {
-    let scene = Scene::start(|rule| {
-        Box::new(move |model| {
-            let callers = [("acme", about("acme", &rule), &[KEY][..]), ("globex", about("7", &rule), &[])];
-            lets_in(model, &callers, &[], Rules::default());
-        })
-    })
-    .await;
+    let tables = format!(
+        "[caller.acme]\nkeys = [\"{}\"]\njwt = {{ $JWT, subject = \"acme\" }}\n[caller.globex]\njwt = {{ $JWT, subject = \"7\" }}",
+        hashed(KEY)
+    );
+    let scene = Scene::start("callers = \"any\"", &tables).await;
     for (subject, status) in [("acme", 200), ("7", 200), ("initech", 401), ("", 401)] {
         let token = scene.token(&json(&format!(r#"{{"sub": "{subject}"}}"#)));
         assert_eq!(scene.bearing(&token).await.status, status, "{subject}");
@@ -262,13 +233,8 @@ async fn a_caller_is_known_by_the_subject_of_its_token() {
 
 #[tokio::test]
 async fn a_route_may_ask_for_a_token_and_for_a_key_besides() {
-    let scene = Scene::start(|rule| {
-        Box::new(move |model| {
-            let rules = Rules { token: Some(Arc::new(rule)), ..Rules::default() };
-            lets_in(model, &[("acme", None, &[KEY])], &[ProofKind::Key], rules);
-        })
-    })
-    .await;
+    let tables = format!("[caller.acme]\nkeys = [\"{}\"]", hashed(KEY));
+    let scene = Scene::start("callers = \"any\"\nproof = [\"key\"]\njwt = { $JWT }", &tables).await;
     // The token is nobody's: it only has to be good.
     let token = format!("Bearer {}", scene.token(&json(r#"{"sub": "anybody"}"#)));
     assert_eq!(scene.get(&[("x-api-key", KEY), ("authorization", &token)]).await.status, 200);

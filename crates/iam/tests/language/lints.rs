@@ -111,6 +111,7 @@ fn an_allow_by_address_restricts_nobody_whom_an_identity_allows() {
     let allow = document(&[from("Allow", "IpAddress")]);
     let policy = resource_policy(&allow);
     assert_eq!(told(&policy, &allow, Standing::Alone), "");
+    assert_eq!(told(&policy, &allow, Standing::BesideCallers), "", "by Gatepost's own rule every document must allow");
     insta::assert_snapshot!(told(&policy, &allow, Standing::BesideIdentities));
     let both = document(&[from("Allow", "IpAddress"), from("Deny", "NotIpAddress")]);
     assert_eq!(told(&resource_policy(&both), &both, Standing::BesideIdentities), "");

@@ -31,7 +31,19 @@ fn masked(method: &str, path: &str) -> String {
 fn facts<'r>(method: &'r Method, path: &'r str, headers: &'r HeaderMap) -> Facts<'r> {
     let client = [192, 0, 2, 1].into();
     let (host, path) = ("a".into(), path.into());
-    Facts { client, is_secure: false, private: None, method, host, path, headers, length: None, received: Received::default(), assumed: Assumed::Nobody, look: Look::First }
+    Facts {
+        client,
+        is_secure: false,
+        private: None,
+        method,
+        host,
+        path,
+        headers,
+        length: None,
+        received: Received::default(),
+        assumed: Assumed::Nobody,
+        look: Look::First,
+    }
 }
 
 #[test]

@@ -29,7 +29,7 @@ impl Written<'_> {
             None => Step::pass(Check::Jwt, asked),
             Some(flaw) => Step::refuse(Check::Jwt, format!("{asked}: {flaw}")),
         };
-        Ok(step.by(vec![Rule::new("jwt", &self.route.place)]))
+        Ok(step.by(vec![Rule::new("jwt", &self.route.places.entry)]))
     }
 
     pub(super) fn token_assumed(&self) -> Result<Step, ExplainError> {
@@ -49,8 +49,10 @@ impl<'m> Teller<'m> {
 
     pub(super) fn proof_missing(&self, written: Written<'m>, kinds: ProofKinds) -> Result<Step, ExplainError> {
         let rule = rule_of_callers(written)?;
-        let one_of = if rule.proof.is_empty() { "none of" } else { "lacks" };
-        let text = format!("{one_of} {}", kinds.name().replace('+', ", "));
+        let text = match &*rule.proof {
+            [] => format!("none of {}", kinds.name().replace('+', ", ")),
+            _ => format!("lacks {}", kinds.name()),
+        };
         Ok(Step::refuse(Check::Credentials, text).by(vec![Rule::new("callers", &rule.place)]))
     }
 

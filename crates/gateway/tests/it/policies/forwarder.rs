@@ -132,7 +132,7 @@ async fn an_unknown_path_or_method_lacks_an_authentication_token() {
     let mut client = client(&gateway).await;
     let missing = "{\"message\":\"Missing Authentication Token\"}";
     assert_eq!(missing.len(), 42);
-    let signed = "authorization: AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=host, Signature=00\r\n";
+    let signed = "authorization: AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=host, Signature=00\r\nx-amz-date: 20260115T120000Z\r\n";
     // Whoever asks: the route comes before the policy.
     for from in [GITHUB, "203.0.113.1"] {
         for (method, target, more) in [
