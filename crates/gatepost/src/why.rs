@@ -32,7 +32,7 @@ pub(crate) struct Question {
     caller: Option<String>,
     /// An API key that it brings, judged as it is: `env:NAME` or `file:PATH`
     #[arg(long, value_name = "KEY")]
-    key: Option<TokenSource>,
+    key: Option<String>,
     /// A header of the request; repeat it for more. `content-length: N` declares a body of N bytes
     #[arg(short = 'H', long = "header", value_name = "'NAME: VALUE'")]
     headers: Vec<Header>,
@@ -82,7 +82,7 @@ pub(crate) struct Asked {
 pub(crate) fn why(file: &Path, question: Question) -> Result<ExitCode, Failure> {
     let Question { from, caller, key, mut headers, listener, live, decision, .. } = question;
     let Question { admin, admin_token, json, method, url, .. } = question;
-    headers.extend(key.map(|key| key.read("the API key").and_then(key_header)).transpose()?);
+    headers.extend(key.map(|key| key_header(&key)).transpose()?);
     if admin.is_some() && !live && decision.is_none() {
         return Err(Failure::Usage("`--admin` is where `--live` and `--decision` ask".to_owned()));
     }
@@ -151,9 +151,14 @@ impl Asked {
     }
 }
 
-/// The header that an API key comes in.
-fn key_header(key: Vec<u8>) -> Result<Header, Failure> {
-    let value = HeaderValue::from_bytes(&key);
+/// The header that an API key comes in. `named` is where it is; a key that stands there itself is not repeated.
+fn key_header(named: &str) -> Result<Header, Failure> {
+    let source: TokenSource = named.parse().map_err(|_| {
+        let problem =
+            "`--key` names a key, as `env:NAME` or `file:PATH`: the list of processes would show the key itself";
+        Failure::Usage(problem.to_owned())
+    })?;
+    let value = HeaderValue::from_bytes(&source.read("the API key")?);
     let value = value.map_err(|_| Failure::CannotRun("the API key is none that HTTP can carry".to_owned()))?;
     Ok(Header { name: HeaderName::from_static("x-api-key"), value })
 }

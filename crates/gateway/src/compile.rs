@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use gatepost_config::Secret;
-use gatepost_config::model::{self, Model, ThrottleBy};
+use gatepost_config::model::{self, Model, ProofKind, ThrottleBy};
 use gatepost_meter::{Bucket, ClientTable, Law, Nanos, Slots};
 use gatepost_net::tls::{Alpn, ClientTls, ServerTls, TlsError};
 use gatepost_net::{BelievedHeader, Destination, Fence, Host};
@@ -398,7 +398,7 @@ impl Compiler<'_> {
                 from: rules.from.as_ref().map(|rule| self.from(rule)),
                 policies: rules.policies.iter().map(Arc::clone).collect(),
                 signed: rules.signed.as_ref().map(|signed| Box::new(self.signed(signed, api, route))),
-                callers: rules.callers.as_ref().map(|rule| self.caller_rule(rule, compat)),
+                callers: rules.callers.as_ref().map(|rule| self.caller_rule(rule, rules, compat)),
                 token: rules.token.as_ref().map(|rule| Tokens::new(Arc::clone(rule), self.keyring(&rule.issuer))),
             }),
         }
@@ -417,9 +417,9 @@ impl Compiler<'_> {
         Signed::new(signed, Arc::clone(memory))
     }
 
-    fn caller_rule(&self, rule: &model::CallerRule, compat: Option<model::Compat>) -> CallerRule {
+    fn caller_rule(&self, rule: &model::CallerRule, rules: &model::Rules, compat: Option<model::Compat>) -> CallerRule {
         let known = &self.callers;
-        let (who, mut kinds, signers) = match &rule.who {
+        let (who, mut kinds, mut signers) = match &rule.who {
             model::Who::Any => (Who::Any, known.kinds, Arc::clone(&known.signers)),
             model::Who::Named(names) => {
                 let mut named: Vec<&Arc<Caller>> = names.iter().filter_map(|name| known.named(name)).collect();
@@ -430,6 +430,11 @@ impl Compiler<'_> {
             }
         };
         let asked: ProofKinds = rule.proof.iter().copied().collect();
+        if rules.signed.is_some() {
+            // The route says how bodies are signed.
+            kinds = kinds.without(ProofKinds::of(ProofKind::Signed));
+            signers = Arc::default();
+        }
         kinds = kinds.and(asked);
         if compat.is_some() && !asked.is_empty() {
             // As API Gateway does not look at the key of a method that needs none.

@@ -134,3 +134,48 @@ async fn why_reads_the_file_that_it_is_told_and_judges_no_examples() {
     assert_eq!((code, &*stdout), (1, ""));
     assert!(stderr.contains("cannot read gatepost.toml"), "{stderr}");
 }
+
+const CALLERS: &str = r#"listen = "127.0.0.1:8080"
+
+[caller.acme]
+keys   = ["sha256:102763b1f5ca1790adf606cda7b77261b58599f69cff17f6d818371a64907ae3"]
+sigv4  = [{ access_key = "AKIAACMEEXAMPLE00001", secret = "file:secret" }]
+from   = ["192.0.2.0/24"]
+
+[caller.bob]
+keys   = ["sha256:0000000000000000000000000000000000000000000000000000000000000000"]
+
+[route."GET /pets"]
+callers = ["acme"]
+respond = {}
+
+[route."GET /any"]
+callers = "any"
+respond = {}
+
+[route."GET /both"]
+callers = ["acme"]
+proof   = ["sigv4", "key"]
+respond = {}
+"#;
+
+#[tokio::test]
+async fn a_caller_is_taken_to_prove_itself_and_a_key_is_judged_as_it_is() {
+    let home = Home::new(CALLERS);
+    home.write("secret", "hush");
+    home.write("key", "gp_acme0123456789abcdef\n");
+    home.write("other", "gp_nobody");
+    let questions: &[&[&str]] = &[
+        &["--from", "192.0.2.7", "--key", "file:key", "GET", "/pets"],
+        &["--from", "192.0.2.7", "--caller", "acme", "GET", "/both"],
+        &["--from", "192.0.2.7", "--caller", "bob", "GET", "/pets"],
+        &["--from", "192.0.2.7", "--key", "file:other", "GET", "/pets"],
+        &["--from", "198.51.100.7", "--key", "file:key", "GET", "/pets"],
+        &["--from", "192.0.2.7", "--key", "file:key", "GET", "/both"],
+        &["--from", "192.0.2.7", "GET", "/pets"],
+        &["--from", "192.0.2.7", "--caller", "carol", "GET", "/pets"],
+        &["--from", "192.0.2.7", "--key", "file:none", "GET", "/pets"],
+        &["--from", "192.0.2.7", "--key", "gp_acme0123456789abcdef", "GET", "/pets"],
+    ];
+    insta::assert_snapshot!(session(&home, questions).await);
+}

@@ -1,7 +1,7 @@
 //! What was decided, told with the rules that decided it and the places where they were written.
 
 mod addresses;
-mod callers;
+mod identity;
 
 use std::cmp::Reverse;
 use std::fmt::Write;
@@ -152,8 +152,10 @@ impl<'m> Teller<'m> {
             Note::Assumed { kind, caller } => self.proof(kind, caller, ", taken to be given")?,
             Note::Claimed { kind, caller } => self.proof(kind, caller, ": taken to be good, the body decides")?,
             Note::Signers => Step::pass(Check::Credentials, "signed: the body decides by which caller"),
-            Note::ProofMissing(kinds) => self.proof_missing(written()?, kinds)?,
-            Note::BadProof(kind) => Step::refuse(Check::Credentials, kind.name()),
+            Note::ProofMissing(kinds) => self.proof_missing(written()?, kinds),
+            Note::BadProof(kind) => {
+                Step::refuse(Check::Credentials, kind.name()).by(identity::rules_of_credentials(written()?))
+            }
             Note::ProofsDisagree { kind, caller } => self.proofs_disagree(kind, caller)?,
             Note::CallerFrom { caller, listed } => self.caller_from(caller, listed)?,
             Note::Caller { caller, proofs, listed } => self.caller_listed(written()?, caller, proofs, listed)?,

@@ -6,7 +6,6 @@
 mod address_sets;
 mod admission;
 mod balance;
-mod callers;
 mod client_address;
 mod deadlines;
 mod drain;
@@ -16,6 +15,7 @@ mod http2;
 mod http2_backends;
 mod https_backends;
 mod https_redirect;
+mod identity;
 mod limits;
 mod max_body;
 mod names;

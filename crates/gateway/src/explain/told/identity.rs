@@ -47,13 +47,13 @@ impl<'m> Teller<'m> {
         Ok(Step::pass(Check::Credentials, text).by(vec![rule_of(caller)]))
     }
 
-    pub(super) fn proof_missing(&self, written: Written<'m>, kinds: ProofKinds) -> Result<Step, ExplainError> {
-        let rule = rule_of_callers(written)?;
-        let text = match &*rule.proof {
-            [] => format!("none of {}", kinds.name().replace('+', ", ")),
-            _ => format!("lacks {}", kinds.name()),
+    pub(super) fn proof_missing(&self, written: Written<'m>, kinds: ProofKinds) -> Step {
+        let rule = written.route.entry.rules().and_then(|rules| rules.callers.as_ref());
+        let text = match rule.is_some_and(|rule| rule.proof.is_empty()) {
+            true => format!("none of {}", kinds.name().replace('+', ", ")),
+            false => format!("lacks {}", kinds.name()),
         };
-        Ok(Step::refuse(Check::Credentials, text).by(vec![Rule::new("callers", &rule.place)]))
+        Step::refuse(Check::Credentials, text).by(rules_of_credentials(written))
     }
 
     pub(super) fn proofs_disagree(&self, kind: ProofKind, caller: u32) -> Result<Step, ExplainError> {
@@ -129,6 +129,13 @@ impl<'m> Teller<'m> {
         let caller = self.model.callers.get(number as usize);
         caller.map(|caller| &**caller).ok_or_else(|| ExplainError::contradiction("a caller was never written"))
     }
+}
+
+/// What asks for credentials.
+pub(super) fn rules_of_credentials(written: Written<'_>) -> Vec<Rule> {
+    let rule = written.route.entry.rules().and_then(|rules| rules.callers.as_ref());
+    let of_token = || Rule::new("jwt", &written.route.places.entry);
+    vec![rule.map_or_else(of_token, |rule| Rule::new("callers", &rule.place))]
 }
 
 fn rule_of(caller: &model::Caller) -> Rule {

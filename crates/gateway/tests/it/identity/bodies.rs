@@ -118,6 +118,23 @@ async fn who_signs_bodies_may_have_to_bring_a_key_too() {
 }
 
 #[tokio::test]
+async fn where_the_route_says_how_bodies_are_signed_a_callers_own_signature_is_no_proof() {
+    let directory = tempfile::TempDir::new().expect("a directory");
+    std::fs::write(directory.path().join("secret"), "secret of the route").expect("a file");
+    let route = format!("signed = {{ github = \"file:{}/secret\" }}", directory.path().display()).leak();
+    let both = Known { signed: Some("secret of acme, long"), ..acme() };
+    let world = Api { route, ..Api::of(vec![both]) }.start().await;
+    let by_route = delivery("secret of the route", b"{}");
+    assert_eq!(world.ask(&by_route.clone().with("x-api-key", KEY)).await.status, 200);
+    assert_eq!(world.ask(&by_route).await.status, 401, "nobody is known");
+    let by_acme = delivery("secret of acme, long", b"{}");
+    assert_eq!(world.ask(&by_acme.clone().with("x-api-key", KEY)).await.status, 401);
+    assert_eq!(world.ask(&by_acme).await.status, 401);
+    assert_eq!(world.ask(&post("/prod/a", b"hello").signed(BY_ACME)).await.status, 401, "the delivery is not signed");
+    assert_eq!(world.origin.count(), 1);
+}
+
+#[tokio::test]
 async fn where_aws_is_imitated_a_denial_waits_for_the_signature_that_the_body_completes() {
     let deny = serde_json::json!({ "Version": "2012-10-17", "Statement": [{
         "Effect": "Deny", "Principal": "*", "Action": "execute-api:Invoke", "Resource": "execute-api:/*"
