@@ -10,8 +10,8 @@ pub use self::caller::{
     Quota, TokenRule, TokenSubject, Who,
 };
 pub use self::entry::{
-    AddressEntry, AddressRule, AddressSet, AddressSource, Addresses, Entry, Feed, FeedUrl, Pick, PolicyDocument,
-    Replay, Rules, Scheme, Selection, Signed, TextFormat,
+    AddressEntry, AddressRule, AddressSet, AddressSource, Addresses, Entry, Feed, FeedUrl, NotAFeedUrl, Pick,
+    PolicyDocument, Replay, Rules, Scheme, Selection, Signed, TextFormat,
 };
 
 use std::net::{IpAddr, SocketAddr};

@@ -4,6 +4,7 @@
 mod identity;
 mod policy;
 mod shared;
+mod token;
 
 pub(crate) use self::policy::RequestArn;
 pub(crate) use self::shared::{Entered, Entrant, PATIENCE, Parked};
@@ -15,13 +16,13 @@ use std::time::{Duration, SystemTime};
 use gatepost_config::model::{ProofKind, ThrottleBy};
 use gatepost_meter::{ClientLevel, ClientTable, Exceeded, Level, Nanos, UnixSeconds};
 
-use self::identity::{Asking, Identity, be_here, bring_token, let_in};
+use self::identity::{Asking, Identity, be_here, let_in};
 use self::policy::Later;
 use self::shared::{Taken, count_refused, enter as enter_shared, look, peek};
 use crate::caller::{BodyVerifier, Caller, ProofKinds, Proven, Spending};
 use crate::clock::Clock;
 use crate::rejection::Rejection;
-use crate::request::{Assumed, Facts};
+use crate::request::{Assumed, Facts, Look};
 use crate::signature::{Claim, Delivery, Flaw, NotRemembered, Signed, Verified};
 use crate::snapshot::{AddressRule, CallerRule, Listing, Route};
 use crate::trace::{NoTrace, Note, Trace};
@@ -108,21 +109,25 @@ pub(crate) fn admit(
     let is_asked = facts.assumed != Assumed::Somebody;
     let asking = rules.and_then(|rules| rules.callers.as_ref()).filter(|_| is_asked);
     let asking = asking.map(|rule| (rule, Asking::new(facts, route, rule)));
-    if rules.is_some_and(|rules| rules.token.is_some()) && facts.assumed == Assumed::Nobody {
-        bring_token(facts, trace)?;
-    }
     let (mut identity, mut held) = (Identity::default(), None);
+    let tokens = rules.and_then(|rules| rules.token.as_ref());
     if is_imitated {
+        if let Some(tokens) = tokens {
+            identity.shown = token::present(facts, tokens, meters, trace)?;
+        }
         held = imitate(facts, route, asking.as_ref(), meters, &mut identity, trace)?;
     }
     match meters {
         // Who is refused anyway is so before every throttle.
-        _ if held.is_some() => {}
+        _ if held.is_some() || facts.look == Look::Again => {}
         Meters::Live(Times { clock, .. }) => take_of_client(facts.client, &route.client_tables, clock, trace)?,
         Meters::Observed(Times { clock, .. }) => {
             look_at_client(facts.client, &route.client_tables, clock.now(), trace)?;
         }
         Meters::Full => {}
+    }
+    if let (false, Some(tokens)) = (is_imitated, tokens) {
+        identity.shown = token::present(facts, tokens, meters, trace)?;
     }
     if let (false, Some((_, asking))) = (is_imitated, &asking) {
         asking.identify(&mut identity, trace)?;

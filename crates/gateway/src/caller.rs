@@ -23,11 +23,12 @@ pub use self::usage::{KeyUse, NoUsageSink, UsageBatch, UsageDelta, UsageSink};
 
 use std::sync::Arc;
 
-use gatepost_config::model::{self, KeyHash, ProofKind};
+use gatepost_config::model::{self, KeyHash, ProofKind, TokenRule, TokenSubject};
 
 use crate::caller::table::{Table, check_of_hash, check_of_text};
 use crate::signature::Signed;
 use crate::snapshot::Addresses;
+use crate::token::{Keyring, Verified};
 
 /// All who are known, as one snapshot knows them. To find one of a million takes about as long as one of ten.
 #[derive(Debug, Default)]
@@ -40,6 +41,9 @@ pub(crate) struct Callers {
     by_key: Table,
     /// The numbers of those who have them.
     by_access_key: Table,
+    by_subject: Table,
+    /// The keys of those who issue their tokens.
+    pub(crate) keyrings: Arc<[Arc<Keyring>]>,
     /// How some of them prove who they are.
     pub(crate) kinds: ProofKinds,
     /// Those who sign bodies, by number, in order.
@@ -67,21 +71,25 @@ pub(crate) struct Caller {
 
 impl Callers {
     /// They come in the order of their names, and that of their numbers.
-    pub(crate) fn new(all: Vec<Arc<Caller>>) -> Self {
+    pub(crate) fn new(all: Vec<Arc<Caller>>, keyrings: Arc<[Arc<Keyring>]>) -> Self {
         let keys = all.iter().flat_map(|caller| caller.written.keys.iter().map(|key| (*key, caller.number)));
         let keys: Box<[(KeyHash, u32)]> = keys.collect();
         let mut by_key = Table::with_room_for(keys.len());
         (0..).zip(keys.iter()).for_each(|(place, (KeyHash(hash), _))| by_key.add(check_of_hash(hash), place));
         let mut by_access_key = Table::with_room_for(all.iter().map(|caller| caller.access.len()).sum());
+        let mut by_subject = Table::with_room_for(all.iter().filter(|caller| caller.written.token.is_some()).count());
         let mut kinds = ProofKinds::NONE;
         for caller in &all {
             caller.access.iter().for_each(|access| by_access_key.add(check_of_text(access.id()), caller.number));
+            caller.written.token.iter().for_each(|token| by_subject.add(check_of_text(&token.subject), caller.number));
             kinds = kinds.and(caller.kinds());
         }
         Self {
             keys,
             by_key,
             by_access_key,
+            by_subject,
+            keyrings,
             kinds,
             signers: all.iter().filter(|caller| caller.signed.is_some()).map(|caller| caller.number).collect(),
             have_policies: all.iter().any(|caller| caller.written.policy.is_some()),
@@ -119,6 +127,24 @@ impl Callers {
             caller.access.iter().find(|access| access.id() == id).map(|access| (caller, &**access))
         };
         find(self.by_access_key.find(check_of_text(id), |number| find(number).is_some())?)
+    }
+}
+
+impl Callers {
+    /// The one whom a token stands for, and which tokens do: the issuer, the subject, and, if several share those, the
+    /// audience.
+    pub(crate) fn with_token(&self, verified: &Verified) -> Option<(&Arc<Caller>, &TokenRule)> {
+        let subject = verified.claims.subject()?;
+        let find = |number, is_for: &dyn Fn(&TokenRule) -> bool| {
+            let caller = self.numbered(number)?;
+            let TokenSubject { rule, subject: known } = caller.written.token.as_deref()?;
+            let is_it = **known == *subject && rule.issuer == verified.issuer && is_for(rule);
+            is_it.then_some((caller, rule))
+        };
+        let by = |is_for: &dyn Fn(&TokenRule) -> bool| {
+            find(self.by_subject.find(check_of_text(subject), |number| find(number, is_for).is_some())?, is_for)
+        };
+        by(&|rule| verified.claims.is_for(rule)).or_else(|| by(&|_| true))
     }
 }
 

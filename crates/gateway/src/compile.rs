@@ -2,7 +2,7 @@
 
 mod callers;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{Hash, RandomState};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -27,6 +27,7 @@ use crate::snapshot::{
     Meter, NamedMeter, Parallel, Redirect, Respond, Route, RouteNumber, Rules, Snapshot, Who,
 };
 use crate::stats::Stats;
+use crate::token::{Keyring, Tokens};
 use crate::upstream::{Check, Common, Condition, Security, Target, Upstream, target_hash};
 
 /// What outlives a snapshot, under names that a reload does not change.
@@ -37,6 +38,8 @@ pub(crate) struct Lasting {
     snapshots: u64,
     buckets: HashMap<MeterName, Arc<Bucket>>,
     client_tables: HashMap<MeterName, Arc<ClientTable>>,
+    /// The keys of issuers.
+    keyrings: HashMap<Arc<str>, Arc<Keyring>>,
     slots: HashMap<(Arc<str>, Arc<str>), Arc<Slots>>,
     /// What callers have of their limits.
     callers: HashMap<Arc<str>, Arc<CallerMeters>>,
@@ -117,6 +120,7 @@ struct Compiler<'a> {
     changed_callers: Vec<u32>,
     /// Whether limits are others than before that routes set to callers.
     has_changed_routes: bool,
+    used_issuers: HashSet<Arc<str>>,
 }
 
 /// What a throttle counts with.
@@ -141,6 +145,7 @@ impl Lasting {
             budgets: HashMap::new(),
             access: HashMap::new(),
             signers: HashMap::new(),
+            keyrings: HashMap::new(),
             signed: HashMap::new(),
             targets: HashMap::new(),
             clients: HashMap::new(),
@@ -191,6 +196,7 @@ impl Snapshot {
             used_budgets: HashSet::new(),
             changed_callers: Vec::new(),
             has_changed_routes: false,
+            used_issuers: HashSet::new(),
         };
         compiler.lasting.checks.clear();
         compiler.callers = Arc::new(compiler.callers(&model.callers));
@@ -256,6 +262,11 @@ impl Lasting {
         let made = ClientTls::new(upstream.ca.as_deref(), alpn)?;
         self.clients.insert(name, made.clone());
         Ok(made)
+    }
+
+    /// The keys of the issuers that the model compiled last names.
+    pub(crate) fn keyrings(&self) -> impl Iterator<Item = &Arc<Keyring>> {
+        self.keyrings.values()
     }
 
     /// The targets that the model compiled last has probed.
@@ -438,9 +449,16 @@ impl Compiler<'_> {
                 policies: rules.policies.iter().map(Arc::clone).collect(),
                 signed: rules.signed.as_ref().map(|signed| Box::new(self.signed(signed, api, route))),
                 callers: rules.callers.as_ref().map(|rule| self.caller_rule(rule, rules, compat)),
-                token: rules.token.clone(),
+                token: rules.token.as_ref().map(|rule| Tokens::new(Arc::clone(rule), self.keyring(&rule.issuer))),
             }),
         }
+    }
+
+    /// The keys of an issuer: those that were there before, if it was named before.
+    fn keyring(&mut self, issuer: &Arc<str>) -> Arc<Keyring> {
+        self.used_issuers.insert(Arc::clone(issuer));
+        let known = self.lasting.keyrings.entry(Arc::clone(issuer));
+        Arc::clone(known.or_insert_with(|| Keyring::new(Arc::clone(issuer))))
     }
 
     /// What the route remembers stays with it, whatever becomes of its secrets.
@@ -461,8 +479,7 @@ impl Compiler<'_> {
                 (Who::Named(named.iter().map(|caller| caller.number).collect()), kinds, signers.collect())
             }
         };
-        let asked: ProofKinds =
-            rule.proof.iter().copied().chain(rules.token.as_ref().map(|_| ProofKind::Jwt)).collect();
+        let asked: ProofKinds = rule.proof.iter().copied().collect();
         if rules.signed.is_some() {
             // The route says how bodies are signed.
             kinds = kinds.without(ProofKinds::of(ProofKind::Signed));
@@ -494,7 +511,11 @@ impl Compiler<'_> {
             });
             Arc::new(Caller { number, written: Arc::clone(written), from, access, signed, meters })
         });
-        let callers = Callers::new(compiled.collect());
+        let compiled: Vec<_> = compiled.collect();
+        let issuers: BTreeSet<_> =
+            written.iter().flat_map(|caller| &caller.token).map(|token| &token.rule.issuer).collect();
+        let keyrings = issuers.into_iter().map(|issuer| self.keyring(issuer)).collect();
+        let callers = Callers::new(compiled, keyrings);
         let Lasting { callers: known, gone_callers, .. } = &mut *self.lasting;
         gone_callers.clear();
         if known.len() > written.len() {
@@ -639,7 +660,9 @@ impl Compiler<'_> {
 
     /// Lets go of what the model no longer names. A bucket that still owes tokens stays, in case its route comes back.
     fn forget(&mut self) {
-        let Self { lasting, stats, used_meters, used_targets, used_caller_routes, used_budgets, now, .. } = self;
+        let Self {
+            lasting, stats, used_meters, used_targets, used_issuers, used_caller_routes, used_budgets, now, ..
+        } = self;
         lasting.tidy_callers(*now);
         // What callers have at a route is found by where it is in memory.
         lasting.caller_routes.retain(|name, route| used_caller_routes.contains(name) || Arc::strong_count(route) > 1);
@@ -651,6 +674,7 @@ impl Compiler<'_> {
         lasting.signed.retain(|_, memory| Arc::strong_count(memory) > 1 || memory.deliveries.holds_any(*now));
         lasting.signers.retain(|_, memory| Arc::strong_count(memory) > 1 || memory.deliveries.holds_any(*now));
         lasting.access.retain(|_, access| Arc::strong_count(access) > 1);
+        lasting.keyrings.retain(|issuer, _| used_issuers.contains(issuer));
         lasting.targets.retain(|name, _| used_targets.contains(name));
         let used_clients: HashSet<_> = used_targets.iter().map(|name| (name.ca.clone(), name.http)).collect();
         lasting.clients.retain(|name, _| used_clients.contains(name));

@@ -12,6 +12,7 @@ use crate::compat::{Asked, LONGEST_BODY};
 use crate::rejection::Rejection;
 use crate::request::Facts;
 use crate::snapshot::{ApiNames, Listener, Route};
+use crate::token::Keyring;
 use crate::trace::{Note, Trace};
 
 /// What becomes of a request.
@@ -88,6 +89,15 @@ impl<'l> Decision<'l> {
             Ok(Outcome::Candidate(candidate)) => candidate.held(),
             Ok(Outcome::Admitted(_) | Outcome::Parked(_) | Outcome::ToHttps(_)) => None,
         }
+    }
+
+    /// The keys without which nobody knows whether it should be refused, if they may come soon.
+    pub(crate) fn keys_to_wait_for(&self, headers: &HeaderMap) -> Option<&'l Arc<Keyring>> {
+        let rejection = self.outcome.as_ref().err()?;
+        if !rejection.awaits_keys() {
+            return None;
+        }
+        self.route?.entry.keyring_for(headers).filter(|keyring| keyring.may_come_soon())
     }
 
     /// The answer to a request that is refused.

@@ -172,6 +172,8 @@ pub enum Check {
     Callers,
     /// Whether a policy allows it.
     Policy,
+    /// Whether its token is good for the route.
+    Jwt,
     /// Whether the body is signed, as far as the head tells.
     Signed,
     /// Whether the body is short enough.
@@ -246,7 +248,10 @@ impl Explanation {
     #[must_use]
     pub fn decided_by(&self) -> Vec<&Rule> {
         let lets_in = |step: &&Step| {
-            matches!(step.check, Check::Open | Check::From | Check::Callers | Check::Policy | Check::Signed)
+            matches!(
+                step.check,
+                Check::Open | Check::From | Check::Callers | Check::Jwt | Check::Policy | Check::Signed
+            )
         };
         let decisive: Vec<&Step> = match self.verdict {
             // A listener that sends everyone elsewhere asks nobody in.
@@ -277,6 +282,7 @@ impl Check {
             Self::CallerFrom => "caller_from",
             Self::Callers => "callers",
             Self::Policy => "policy",
+            Self::Jwt => "jwt",
             Self::Signed => "signed",
             Self::MaxBody => "max_body",
             Self::Parallel => "parallel",

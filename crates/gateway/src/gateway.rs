@@ -34,6 +34,7 @@ use crate::observer::Observer;
 use crate::snapshot::{ListenKey, Snapshot};
 use crate::spool::{Budgets, Spool};
 use crate::stats::{Stats, WorkerStats};
+use crate::token::Issuers;
 use crate::upstream::{Probers, TargetReport};
 use crate::wall::WallClock;
 use crate::worker::{Command, WorkerHandle};
@@ -51,6 +52,7 @@ pub struct Gateway {
     usage: Arc<dyn UsageSink>,
     /// Tells usage once a second.
     telling: JoinHandle<()>,
+    issuers: Issuers,
     /// The addresses listened on, and the address that the kernel made of each.
     listening: HashMap<ListenKey, SocketAddr>,
     access_log: AccessLog,
@@ -84,9 +86,9 @@ pub(crate) struct Shared {
 /// What a gateway finds around it, and its configuration does not say.
 #[derive(Debug)]
 pub struct Surroundings {
-    /// Who looks up the names of backends and of those who publish address sets.
+    /// Who looks up the names of backends, of those who publish address sets, and of issuers of tokens.
     pub resolver: Resolver,
-    /// What proves those who publish address sets: the public authorities.
+    /// What proves those who publish address sets, and issuers of tokens: the public authorities.
     pub publishers: ClientTls,
     /// What bodies that are verified may take.
     pub budgets: Budgets,
@@ -190,8 +192,10 @@ impl Gateway {
         decisions.follow(first.number, &first.model);
         let mut probers = Probers::new(resolver.clone());
         probers.follow(lasting.checks());
-        let mut refreshers = Refreshers::new(resolver.clone(), publishers);
+        let mut refreshers = Refreshers::new(resolver.clone(), publishers.clone());
         refreshers.follow(lasting.feeds.iter());
+        let mut issuers = Issuers::new(resolver.clone(), publishers);
+        issuers.follow(lasting.keyrings());
         let shared = Arc::new(Shared {
             snapshot: Arc::new(ArcSwap::new(first)),
             stats,
@@ -221,6 +225,7 @@ impl Gateway {
             refreshers,
             usage,
             telling,
+            issuers,
             listening: HashMap::new(),
             access_log: model.log.access.clone(),
             log,
@@ -252,6 +257,7 @@ impl Gateway {
         // Before a request meets them: a target that is to be probed is not fit until it was.
         self.probers.follow(self.lasting.checks());
         self.refreshers.follow(self.lasting.feeds.iter());
+        self.issuers.follow(self.lasting.keyrings());
         self.log.switch(sink);
         self.access_log = model.log.access.clone();
 

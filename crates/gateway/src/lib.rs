@@ -45,6 +45,7 @@ mod snapshot;
 mod spool;
 mod stats;
 mod stream;
+mod token;
 mod trace;
 mod upstream;
 mod verification;
@@ -72,5 +73,7 @@ pub use signature::claim_is_bounded;
 pub use signature::doubtful_secrets;
 pub use spool::Budgets;
 pub use stats::Stats;
+#[doc(hidden)]
+pub use token::{keys_are_bounded, token_is_bounded};
 pub use upstream::{TargetReport, TargetState};
 pub use wall::WallClock;

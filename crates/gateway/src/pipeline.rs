@@ -38,9 +38,10 @@ use crate::decision::{Decision, Outcome};
 use crate::forward::{Backend, Forwarded, forward};
 use crate::record::{ClientFrom, PolicyHeaders, Record, cut};
 use crate::rejection::{BadUpstream, Rejection, tell_level};
-use crate::request::{Entrance, Facts};
+use crate::request::{Entrance, Facts, Look};
 use crate::snapshot::{Action, Behind, Listener, Redirect, Respond, Route, Sender, below_base};
 use crate::stream::Stream;
+use crate::token::Keyring;
 use crate::verification::{is_doubtful, look_again, receive, tell_length};
 
 /// Serves one request.
@@ -52,7 +53,15 @@ pub(crate) async fn serve(stream: Stream, request: Request<Incoming>) -> Result<
     let mut exchange = begin(stream, &parts, body.share());
 
     let mut spare = HeaderMap::new();
-    let outcome = match judge(&parts, &body, &mut exchange) {
+    let mut lacking = None;
+    let mut judged = judge(&parts, &body, &mut exchange, Look::First, &mut lacking);
+    if let Some(keyring) = lacking.take() {
+        // In a box of its own while it lasts, as forwarding is.
+        Box::pin(keyring.refreshed()).await;
+        exchange.note(|record| record.notes.clear());
+        judged = judge(&parts, &body, &mut exchange, Look::Again, &mut lacking);
+    }
+    let outcome = match judged {
         Ok(Judged::Admitted(permit, below)) => integrate(permit, &below, parts, body, &mut exchange).await,
         Ok(Judged::Candidate(candidate, below)) => {
             // In a box of its own while it lasts, as forwarding is.
@@ -122,8 +131,14 @@ fn begin(stream: Stream, parts: &Parts, body: Option<Rc<SharedBody>>) -> Exchang
     Exchange::begin(stream, record, body)
 }
 
-/// Reads the head and asks for a decision.
-fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<Judged, Rejection> {
+/// Reads the head and asks for a decision. A refusal may be another one when keys have come that are `lacking`.
+fn judge(
+    parts: &Parts,
+    body: &RequestBody,
+    exchange: &mut Exchange,
+    look: Look,
+    lacking: &mut Option<Arc<Keyring>>,
+) -> Result<Judged, Rejection> {
     let connection = Rc::clone(&exchange.stream.connection);
     let Parts { method, uri, headers, .. } = parts;
     let mut cache = connection.worker.snapshot.borrow_mut();
@@ -137,7 +152,7 @@ fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<J
     let entrance = Entrance { client, is_secure: connection.secured.is_some(), private: listener.private.as_ref() };
     let name = |host: &[u8]| connection.host_name(host);
     let facts = match Facts::read(entrance, method, uri, headers, length, name, &mut exchange.trace()) {
-        Ok(facts) => facts,
+        Ok(facts) => facts.looked_at(look),
         Err(malformed) => {
             let host = headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
             let host = String::from_utf8_lossy(host);
@@ -151,6 +166,9 @@ fn judge(parts: &Parts, body: &RequestBody, exchange: &mut Exchange) -> Result<J
     let decision = listener.decide(&facts, connection.serves_host(), meters, &mut exchange.trace());
     if let Some(asked) = decision.asked(&facts) {
         exchange.imitate(|id| Imitation::of(&asked, id, decision.refusal_at_hand()));
+    }
+    if look == Look::First {
+        *lacking = decision.keys_to_wait_for(headers).cloned();
     }
     let Decision { route, outcome, .. } = decision;
     exchange.note(|record| {

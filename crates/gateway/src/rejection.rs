@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gatepost_config::model::{PolicyDocument, ProofKind};
+use gatepost_config::model::{PolicyDocument, ProofKind, TokenRule};
 use gatepost_config::path::PathError;
 use gatepost_meter::Exceeded;
 use gatepost_net::DialError;
@@ -20,6 +20,7 @@ use thiserror::Error;
 use crate::caller::{Caller, CredentialFlaw, ProofKinds};
 use crate::signature::Flaw;
 use crate::spool::SpoolError;
+use crate::token::TokenFlaw;
 use crate::upstream::ConnectError;
 
 /// A request that is not served: every reason there is.
@@ -64,6 +65,19 @@ pub(crate) enum Rejection {
     CallerNotListed {
         /// Its name.
         caller: Arc<str>,
+    },
+    /// There is no token where one is asked for.
+    TokenMissing,
+    /// There is one, and it is not good for the route.
+    BadToken {
+        flaw: TokenFlaw,
+        /// What would be.
+        rule: Arc<TokenRule>,
+    },
+    /// Whether a token is good depends on keys of its issuer that nobody knows.
+    KeysUnknown {
+        /// Whose, as operators read it.
+        whose: Arc<str>,
     },
     /// There is no signature where one is asked for.
     Unsigned,
@@ -296,6 +310,14 @@ pub enum Reason {
     ProofsDisagree,
     /// Not served: the route is not for its caller.
     CallerNotListed,
+    /// Not served: it has no token.
+    TokenMissing,
+    /// Not served: its token is not good.
+    TokenBad,
+    /// Not served: its token has none of the scopes.
+    TokenScope,
+    /// Not served: the keys of an issuer were never loaded, or are too old.
+    IssuerKeysUnknown,
     /// Not served: the body is not signed.
     SignatureMissing,
     /// Not served: the body's signature is not good.
@@ -338,7 +360,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of their discriminants.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 41] = [
         Self::Malformed,
         Self::HeadersTooLarge,
         Self::HeaderTimeout,
@@ -357,6 +379,10 @@ impl Reason {
         Self::CallerElsewhere,
         Self::ProofsDisagree,
         Self::CallerNotListed,
+        Self::TokenMissing,
+        Self::TokenBad,
+        Self::TokenScope,
+        Self::IssuerKeysUnknown,
         Self::SignatureMissing,
         Self::SignatureBad,
         Self::Replayed,
@@ -400,6 +426,10 @@ impl Reason {
             Self::CallerElsewhere => "caller_elsewhere",
             Self::ProofsDisagree => "proofs_disagree",
             Self::CallerNotListed => "caller_not_listed",
+            Self::TokenMissing => "token_missing",
+            Self::TokenBad => "token_bad",
+            Self::TokenScope => "token_scope",
+            Self::IssuerKeysUnknown => "issuer_keys_unknown",
             Self::SignatureMissing => "signature_missing",
             Self::SignatureBad => "signature_bad",
             Self::Replayed => "replayed",
@@ -441,6 +471,10 @@ impl Rejection {
             Self::CallerElsewhere { .. } => Reason::CallerElsewhere,
             Self::ProofsDisagree => Reason::ProofsDisagree,
             Self::CallerNotListed { .. } => Reason::CallerNotListed,
+            Self::TokenMissing => Reason::TokenMissing,
+            Self::BadToken { flaw: TokenFlaw::Scope, .. } => Reason::TokenScope,
+            Self::BadToken { .. } => Reason::TokenBad,
+            Self::KeysUnknown { .. } => Reason::IssuerKeysUnknown,
             Self::Unsigned => Reason::SignatureMissing,
             Self::BadSignature(_) => Reason::SignatureBad,
             Self::Replayed => Reason::Replayed,
@@ -468,13 +502,17 @@ impl Rejection {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Malformed(_) | Self::BodyBroken => StatusCode::BAD_REQUEST,
-            Self::AddressNotListed | Self::SignedNotListed | Self::PolicyDenied(_) | Self::CallerNotListed { .. } => {
-                StatusCode::FORBIDDEN
-            }
+            Self::AddressNotListed
+            | Self::SignedNotListed
+            | Self::PolicyDenied(_)
+            | Self::BadToken { flaw: TokenFlaw::Scope, .. }
+            | Self::CallerNotListed { .. } => StatusCode::FORBIDDEN,
             Self::CredentialsMissing { .. }
             | Self::BadCredentials(_)
             | Self::CallerElsewhere { .. }
             | Self::ProofsDisagree
+            | Self::TokenMissing
+            | Self::BadToken { .. }
             | Self::Unsigned
             | Self::BadSignature(_)
             | Self::Replayed => StatusCode::UNAUTHORIZED,
@@ -488,12 +526,32 @@ impl Rejection {
             Self::Dial(_) | Self::BadUpstream(_) => StatusCode::BAD_GATEWAY,
             Self::ListenerGone
             | Self::AddressesUnknown { .. }
+            | Self::KeysUnknown { .. }
             | Self::Busy
             | Self::QuotaUnavailable
             | Self::SpoolFull(_)
             | Self::DeliveriesFull => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
+    }
+
+    /// Of a token that a route asks for.
+    pub(crate) fn bad_token(flaw: TokenFlaw, rule: &Arc<TokenRule>) -> Self {
+        if flaw == TokenFlaw::Missing {
+            Self::TokenMissing
+        } else if flaw == TokenFlaw::KeysUnknown {
+            Self::KeysUnknown { whose: Arc::clone(&rule.issuer) }
+        } else {
+            Self::BadToken { flaw, rule: Arc::clone(rule) }
+        }
+    }
+
+    /// Whether it may be none once the keys of an issuer were asked for again.
+    pub(crate) fn awaits_keys(&self) -> bool {
+        let of_caller = matches!(self, Self::BadCredentials(bad)
+            if matches!(bad.flaw, CredentialFlaw::Token(flaw) if flaw.may_pass()));
+        let of_route = matches!(self, Self::BadToken { flaw, .. } if flaw.may_pass());
+        of_caller || of_route || matches!(self, Self::KeysUnknown { .. })
     }
 
     /// With what `caller` is claimed to have given.
@@ -529,6 +587,8 @@ impl Rejection {
             Self::CallerElsewhere { caller, .. } => Some(format!("the proofs of {caller} are not good from there")),
             Self::CallerNotListed { caller } => Some(format!("{caller} is not listed in `callers`")),
             Self::SpoolFull(error) => Some(error.to_string()),
+            Self::BadToken { flaw, .. } => Some(flaw.to_string()),
+            Self::KeysUnknown { whose } => Some(format!("the keys of {whose} are not known")),
             Self::AddressesUnknown { set } => Some(never_loaded(set)),
             Self::BudgetSpent(Whose::Caller, _) => Some("the budget of its caller".to_owned()),
             Self::BudgetSpent(Whose::Route, _) => Some("the budget of its route".to_owned()),
@@ -539,6 +599,7 @@ impl Rejection {
             | Self::AddressNotListed
             | Self::ArnTooLong
             | Self::ProofsDisagree
+            | Self::TokenMissing
             | Self::Unsigned
             | Self::Replayed
             | Self::SignedNotListed
@@ -587,7 +648,17 @@ impl Rejection {
             | Self::ProofsDisagree => {
                 headers.insert(WWW_AUTHENTICATE, CREDENTIALS);
             }
-            Self::Busy | Self::QuotaUnavailable | Self::SpoolFull(_) | Self::DeliveriesFull => {
+            Self::TokenMissing => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Self::BadToken { flaw, rule } => {
+                headers.insert(WWW_AUTHENTICATE, flaw.challenge(&rule.scopes));
+            }
+            Self::Busy
+            | Self::QuotaUnavailable
+            | Self::SpoolFull(_)
+            | Self::DeliveriesFull
+            | Self::KeysUnknown { .. } => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Malformed(_)

@@ -48,6 +48,7 @@ pub(crate) struct Facts<'r> {
     pub(crate) received: Received<'r>,
     /// Who is taken to have sent it, where somebody only asks what would become of it.
     pub(crate) assumed: Assumed<'r>,
+    pub(crate) look: Look,
 }
 
 /// The target of a request as it was received.
@@ -71,6 +72,16 @@ pub(crate) enum Assumed<'r> {
     Somebody,
 }
 
+/// How often it was judged before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Look {
+    /// Not yet.
+    #[default]
+    First,
+    /// Once: it has waited for what was not known then, and its client has paid for it.
+    Again,
+}
+
 impl<'r> Received<'r> {
     fn of(uri: &'r Uri) -> Self {
         let authority = uri.authority().map(|authority| authority.as_str());
@@ -79,6 +90,11 @@ impl<'r> Received<'r> {
 }
 
 impl<'r> Facts<'r> {
+    /// The same, looked at for the first time, or again.
+    pub(crate) fn looked_at(self, look: Look) -> Self {
+        Self { look, ..self }
+    }
+
     /// The same, sent by whoever is assumed.
     pub(crate) fn assuming(self, assumed: Assumed<'r>) -> Self {
         Self { assumed, ..self }
@@ -130,7 +146,19 @@ impl<'r> Facts<'r> {
         let Entrance { client, is_secure, private } = entrance;
         let (host, path) = (name(host)?, one_form(uri.path()).map_err(Malformed::Path)?);
         let (received, assumed) = (Received::of(uri), Assumed::Nobody);
-        Ok(Self { client, is_secure, private, method, host, path, headers, length, received, assumed })
+        Ok(Self {
+            client,
+            is_secure,
+            private,
+            method,
+            host,
+            path,
+            headers,
+            length,
+            received,
+            assumed,
+            look: Look::First,
+        })
     }
 }
 

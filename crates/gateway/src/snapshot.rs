@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use gatepost_config::model::{
     Compat, HostHeader, Limits, Methods, Model, PolicyDocument, Private, ProofKind, ProxyProtocol, RouteMatcher,
-    Template, Throttle, TokenRule,
+    Template, Throttle,
 };
 use gatepost_meter::{Bucket, ClientTable, Slots};
 use gatepost_net::tls::ServerTls;
@@ -30,6 +30,7 @@ use crate::request::Facts;
 use crate::router::{Miss, Router};
 use crate::signature::Signed;
 use crate::stats::{Durations, ListenerStats, RouteStats};
+use crate::token::{Keyring, Tokens, keyring_for, presented};
 use crate::trace::{Note, Trace};
 use crate::upstream::Upstream;
 
@@ -209,8 +210,8 @@ pub(crate) struct Rules {
     pub(crate) signed: Option<Box<Signed>>,
     /// Which callers may enter.
     pub(crate) callers: Option<CallerRule>,
-    /// Which tokens are asked for.
-    pub(crate) token: Option<Arc<TokenRule>>,
+    /// Which tokens are asked for, whoever they are from.
+    pub(crate) token: Option<Tokens>,
 }
 
 /// Which callers may enter, and how they must prove who they are.
@@ -508,6 +509,13 @@ impl Entry {
     /// The documents that must all allow.
     pub(crate) fn policies(&self) -> &[Arc<PolicyDocument>] {
         self.rules().map_or(&[], |rules| &rules.policies)
+    }
+
+    /// The keys that the token of a request with these headers is to be verified with, if it is one that is judged here.
+    pub(crate) fn keyring_for(&self, headers: &HeaderMap) -> Option<&Arc<Keyring>> {
+        let of_route = self.rules()?.token.as_ref().map(Tokens::keyring);
+        let of_callers = self.callers().map(|rule| &*rule.known.keyrings).unwrap_or_default();
+        keyring_for(of_route.into_iter().chain(of_callers), presented(headers).ok()?).ok()
     }
 
     /// Whose signature of the body a request must carry.

@@ -19,6 +19,7 @@ use crate::caller::ProofKinds;
 use crate::rejection::Malformed;
 use crate::signature::Flaw;
 use crate::snapshot::{HostMatch, RouteNumber};
+use crate::token::TokenFlaw;
 
 /// Who listens.
 pub(crate) trait Trace {
@@ -154,6 +155,10 @@ pub(crate) enum Note {
     CallerFrom { caller: u32, listed: Option<bool> },
     /// Who it is from, how that is proven, and whether the route lets that one in.
     Caller { caller: u32, proofs: ProofKinds, listed: bool },
+    /// What is wrong with the token that the route asks for.
+    Token(Option<TokenFlaw>),
+    /// It is taken to be given.
+    TokenAssumed,
     /// What is wrong with the claim to a signature, as far as the head tells.
     Signed(Option<Flaw>),
     /// The length of the body, if it was told: whether that is too long is the route's to say.

@@ -30,11 +30,13 @@ pub(crate) struct Copy {
     pub(crate) confirmed: Timestamp,
 }
 
-/// What a publisher knows a version of a list by (RFC 9110, 8.8).
+/// What a publisher knows a version of a document by (RFC 9110, 8.8).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Validators {
-    pub(crate) etag: Option<String>,
-    pub(crate) last_modified: Option<String>,
+pub struct Validators {
+    /// Its `ETag`.
+    pub etag: Option<String>,
+    /// Its `Last-Modified`.
+    pub last_modified: Option<String>,
 }
 
 /// Why a copy is not used.

@@ -1,4 +1,4 @@
-//! Asking for a list: one request on a connection of its own, bounded in time and size, redirects not followed.
+//! Asking for a document: one request on a connection of its own, bounded in time and size, redirects not followed.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use gatepost_config::model::{FeedUrl, Target, TargetHost};
 use gatepost_net::tls::{ClientTls, ConnectError};
 use gatepost_net::{Destination, DialError, Fence, Host, Resolver};
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, ETAG, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
-    LOCATION, TRANSFER_ENCODING, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, ETAG, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    LAST_MODIFIED, LOCATION, TRANSFER_ENCODING, USER_AGENT,
 };
 use http::{HeaderMap, HeaderName, Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
@@ -23,7 +23,7 @@ use tokio::time::timeout;
 use crate::copy::Validators;
 use crate::read::MOST_BYTES;
 
-/// How long a fetch may take, from the look-up of the name to the last byte.
+/// How long the fetch of a list may take, from the look-up of the name to the last byte.
 pub const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The head of an answer, at most, in bytes.
@@ -31,31 +31,49 @@ const HEAD: usize = 64 * 1024;
 
 const AGENT: &str = concat!("gatepost/", env!("CARGO_PKG_VERSION"));
 
-/// How lists are asked for.
+/// How documents are asked for.
 #[derive(Debug, Clone)]
-pub(crate) struct Fetcher {
-    pub(crate) resolver: Resolver,
-    pub(crate) tls: ClientTls,
+pub struct Fetcher {
+    resolver: Resolver,
+    tls: ClientTls,
+}
+
+/// How much a fetch may take.
+#[derive(Debug, Clone, Copy)]
+pub struct FetchLimits {
+    /// From the look-up of the name to the last byte.
+    pub time: Duration,
+    /// The longest document, in bytes.
+    pub bytes: usize,
 }
 
 /// What a publisher answers.
 #[derive(Debug)]
-pub(crate) enum Answer {
+pub enum Answer {
     /// The version that was asked about is still the one.
     NotModified,
-    /// A list.
-    List {
-        bytes: Bytes,
-        /// Whether its end was told.
-        is_whole: bool,
-        validators: Validators,
-    },
+    /// A document.
+    Document(Document),
 }
 
-/// Why no list came.
+/// What a publisher has to say.
+#[derive(Debug)]
+pub struct Document {
+    /// All that came of it.
+    pub bytes: Bytes,
+    /// Whether its end was told.
+    pub is_whole: bool,
+    /// What this version is known by.
+    pub validators: Validators,
+    /// For how long it may be kept without asking again, if that is told (RFC 9111, 5.2.2).
+    pub max_age: Option<Duration>,
+}
+
+/// Why no document came.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub(crate) enum FetchError {
+#[allow(missing_docs, reason = "each says what it is")]
+pub enum FetchError {
     #[error(
         "{host} is at {address}, {class}: a name is asked at public addresses only; write the address itself if it is meant"
     )]
@@ -66,57 +84,72 @@ pub(crate) enum FetchError {
     Tls(#[from] ConnectError),
     #[error("no answer: {0}")]
     Http(#[from] hyper::Error),
-    #[error("the list broke off: {0}")]
+    #[error("it broke off: {0}")]
     Body(hyper::Error),
-    #[error("the list is longer than {} MiB", MOST_BYTES / 1024 / 1024)]
-    TooLong,
-    #[error("no list within {FETCH_TIMEOUT:?}")]
-    Timeout,
-    #[error("the list has moved to {0}: redirects are not followed, correct the `url`")]
+    #[error("it is longer than {0} bytes")]
+    TooLong(usize),
+    #[error("it did not come within {0:?}")]
+    Timeout(Duration),
+    #[error("it has moved to {0}, and redirects are not followed: correct the URL")]
     Moved(String),
     #[error("the answer was {}", .0.as_u16())]
     Status(StatusCode),
-    #[error("the list is encoded as {0}, which was not asked for")]
+    #[error("it is encoded as {0}, which was not asked for")]
     Encoded(String),
-    #[error("the list comes in the transfer coding `{0}`, which was not asked for: `chunked` alone is read")]
+    #[error("it comes in the transfer coding `{0}`, which was not asked for: `chunked` alone is read")]
     Transferred(String),
     #[error("the request cannot be made: {0}")]
     Request(#[from] http::Error),
 }
 
-/// Where a list is, ready to be asked for.
+/// Where a document is, ready to be asked for.
 #[derive(Debug)]
-pub(crate) struct Source {
+pub struct Source {
     url: FeedUrl,
     destination: Destination,
+    limits: FetchLimits,
+}
+
+impl FetchLimits {
+    /// Those of lists of addresses.
+    pub(crate) const LIST: Self = Self { time: FETCH_TIMEOUT, bytes: MOST_BYTES };
 }
 
 impl Source {
-    pub(crate) fn new(url: &FeedUrl) -> Self {
+    /// What is at `url`. A name is asked at public addresses only; an address goes where it was written.
+    #[must_use]
+    pub fn new(url: &FeedUrl, limits: FetchLimits) -> Self {
         let host = match &url.target.host {
             TargetHost::Address(address) => Host::Address(*address),
             TargetHost::Name(name) => Host::Name(name.clone()),
         };
-        Self { destination: Destination::new(host, url.target.port, Fence::Unstated), url: url.clone() }
+        Self { destination: Destination::new(host, url.target.port, Fence::Unstated), url: url.clone(), limits }
     }
 }
 
 impl Fetcher {
-    /// Asks for the list; for no other version than `known`, if there is one.
+    /// Names are looked up by `resolver`, and publishers proven by `tls`, which speaks HTTP/1.1.
+    #[must_use]
+    pub fn new(resolver: Resolver, tls: ClientTls) -> Self {
+        Self { resolver, tls }
+    }
+
+    /// Asks for the document; for no other version than `known`, if there is one.
     ///
     /// # Errors
     /// See [`FetchError`].
-    pub(crate) async fn fetch(&self, source: &Source, known: Option<&Validators>) -> Result<Answer, FetchError> {
+    pub async fn fetch(&self, source: &Source, known: Option<&Validators>) -> Result<Answer, FetchError> {
         let fetching = async {
             let stream = source.destination.connect(&self.resolver).await.map_err(refused)?.stream;
             if source.url.target.tls {
                 let (stream, _) = self.tls.connect(source.destination.host(), stream).await?;
-                ask(stream, &source.url, known).await
+                ask(stream, source, known).await
             } else {
-                ask(stream, &source.url, known).await
+                ask(stream, source, known).await
             }
         };
-        timeout(FETCH_TIMEOUT, fetching).await.unwrap_or(Err(FetchError::Timeout))
+        let time = source.limits.time;
+        timeout(time, fetching).await.unwrap_or(Err(FetchError::Timeout(time)))
     }
 }
 
@@ -127,7 +160,7 @@ fn refused(error: DialError) -> FetchError {
     }
 }
 
-async fn ask<S>(stream: S, url: &FeedUrl, known: Option<&Validators>) -> Result<Answer, FetchError>
+async fn ask<S>(stream: S, source: &Source, known: Option<&Validators>) -> Result<Answer, FetchError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -135,7 +168,7 @@ where
     // Ends with this function, however that ends.
     let mut driving = JoinSet::new();
     driving.spawn(connection);
-    let (head, body) = sender.send_request(request(url, known)?).await?.into_parts();
+    let (head, body) = sender.send_request(request(&source.url, known)?).await?.into_parts();
     match head.status {
         StatusCode::OK => {}
         StatusCode::NOT_MODIFIED if known.is_some() => return Ok(Answer::NotModified),
@@ -150,23 +183,23 @@ where
         return Err(FetchError::Encoded(coding.escape_debug().to_string()));
     }
     let is_whole = is_end_told(&head.headers, body.size_hint().exact())?;
-    let bytes = read(body).await?;
+    let bytes = read(body, source.limits.bytes).await?;
     let validators =
         Validators { etag: text_of(&head.headers, &ETAG), last_modified: text_of(&head.headers, &LAST_MODIFIED) };
-    Ok(Answer::List { bytes, is_whole, validators })
+    Ok(Answer::Document(Document { bytes, is_whole, validators, max_age: max_age(&head.headers) }))
 }
 
 /// All of the body, held once.
-async fn read(mut body: Incoming) -> Result<Bytes, FetchError> {
+async fn read(mut body: Incoming, most: usize) -> Result<Bytes, FetchError> {
     let told = body.size_hint().lower();
-    if told > MOST_BYTES as u64 {
-        return Err(FetchError::TooLong);
+    if told > most as u64 {
+        return Err(FetchError::TooLong(most));
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(told).unwrap_or(MOST_BYTES));
+    let mut bytes = Vec::with_capacity(usize::try_from(told).unwrap_or(most));
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(FetchError::Body)?.into_data() else { continue };
-        if data.len() > MOST_BYTES - bytes.len() {
-            return Err(FetchError::TooLong);
+        if data.len() > most - bytes.len() {
+            return Err(FetchError::TooLong(most));
         }
         bytes.extend_from_slice(&data);
     }
@@ -211,6 +244,20 @@ fn host_of(target: &Target) -> String {
     if target.port == if target.tls { 443 } else { 80 } { host } else { format!("{host}:{}", target.port) }
 }
 
+/// For how long a document may be kept: no time at all where it must not be, or not unasked.
+fn max_age(headers: &HeaderMap) -> Option<Duration> {
+    let fields = headers.get_all(CACHE_CONTROL).iter().filter_map(|field| field.to_str().ok());
+    let directives = fields.flat_map(|field| field.split(',')).map(str::trim);
+    let ages = directives.filter_map(|directive| {
+        if ["no-store", "no-cache"].iter().any(|never| directive.eq_ignore_ascii_case(never)) {
+            return Some(0);
+        }
+        let (name, seconds) = directive.split_once('=')?;
+        name.eq_ignore_ascii_case("max-age").then(|| seconds.trim_matches('"').parse().ok())?
+    });
+    ages.min().map(Duration::from_secs)
+}
+
 /// A header's text, if it is plain and of a length that a header of ours may have.
 fn text_of(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     const LONGEST: usize = 1024;
@@ -225,6 +272,19 @@ mod tests {
     fn told(codings: &[&'static str], length: Option<u64>) -> Result<bool, String> {
         let codings = codings.iter().map(|coding| (TRANSFER_ENCODING, http::HeaderValue::from_static(coding)));
         is_end_told(&codings.collect(), length).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_document_is_kept_for_as_long_as_its_publisher_says() {
+        let kept = |fields: &[&'static str]| {
+            let fields = fields.iter().map(|field| (CACHE_CONTROL, http::HeaderValue::from_static(field)));
+            max_age(&fields.collect()).map(|age| age.as_secs())
+        };
+        assert_eq!(kept(&[]), None);
+        assert_eq!(kept(&["public, max-age=3600, must-revalidate"]), Some(3_600));
+        assert_eq!(kept(&["Max-Age=\"60\"", "max-age=30"]), Some(30));
+        assert_eq!(kept(&["max-age=3600, no-cache"]), Some(0));
+        assert_eq!(kept(&["private, s-maxage=9, max-age=-1, max-age"]), None);
     }
 
     #[test]

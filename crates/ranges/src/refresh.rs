@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::copy::Validators;
-use crate::fetch::{Answer, Fetcher, Source};
+use crate::fetch::{Answer, Document, FetchLimits, Fetcher, Source};
 use crate::live::{LiveSet, Outcome, Schedule};
 
 /// The lists that are kept fresh. It ends when it is dropped.
@@ -41,7 +41,7 @@ impl Refreshers {
     /// None yet. Names are looked up by `resolver`, and publishers proven by `tls`, which speaks HTTP/1.1.
     #[must_use]
     pub fn new(resolver: Resolver, tls: ClientTls) -> Self {
-        Self { fetcher: Fetcher { resolver, tls }, running: HashMap::new() }
+        Self { fetcher: Fetcher::new(resolver, tls), running: HashMap::new() }
     }
 
     /// Keeps these sets fresh from now on, and no others, on the runtime that this is called on.
@@ -69,7 +69,8 @@ impl Refreshers {
             // The old one must not have the last word.
             drop(self.running.remove(url));
             let wake = Arc::new(Notify::new());
-            let keeping = keep(self.fetcher.clone(), Source::new(url), members.clone(), Arc::clone(&wake));
+            let keeping =
+                keep(self.fetcher.clone(), Source::new(url, FetchLimits::LIST), members.clone(), Arc::clone(&wake));
             let task = tokio::spawn(keeping);
             self.running.insert(url.clone(), Refresher { members, schedules, wake, task });
         }
@@ -113,7 +114,7 @@ async fn keep(fetcher: Fetcher, source: Source, members: Vec<Arc<LiveSet>>, wake
         for set in members.iter() {
             set.watch_age();
         }
-        due = Instant::now() + wait(every(&members), failures);
+        due = Instant::now() + next_fetch(every(&members), failures);
     }
 }
 
@@ -125,7 +126,9 @@ async fn round(fetcher: &Fetcher, source: &Source, members: &Arc<[Arc<LiveSet>]>
     let taking = alone(move || {
         let each = members.iter().map(|set| match &answer {
             Ok(Answer::NotModified) => set.confirm(),
-            Ok(Answer::List { bytes, is_whole, validators }) => set.take(bytes, *is_whole, validators.clone()),
+            Ok(Answer::Document(Document { bytes, is_whole, validators, .. })) => {
+                set.take(bytes, *is_whole, validators.clone())
+            }
             Err(error) => set.fail(&error.to_string()),
         });
         each.collect()
@@ -164,9 +167,10 @@ fn first_wait(members: &[Arc<LiveSet>]) -> Duration {
     left.min().unwrap_or_default()
 }
 
-/// How long to wait for the next fetch, a tenth at most sooner than `every`, so that not all gateways ask at the same
-/// moment.
-fn wait(every: Duration, failures: u32) -> Duration {
+/// How long to wait for the next fetch after so many failures in a row: `every` after none, else a second, and each time
+/// twice as long. A tenth at most sooner than that, so that not all gateways ask at the same moment.
+#[must_use]
+pub fn next_fetch(every: Duration, failures: u32) -> Duration {
     let most = match failures.checked_sub(1) {
         None => every,
         Some(again) => Duration::from_secs(1 << again.min(16)).min(RETRY_MOST).min(every),
@@ -209,11 +213,11 @@ mod tests {
     fn the_next_fetch_is_never_later_than_every() {
         let every = Duration::from_secs(3_600);
         for failures in 0..100 {
-            let waiting = wait(every, failures);
+            let waiting = next_fetch(every, failures);
             assert!(waiting <= every && waiting >= Duration::from_millis(900), "{failures}: {waiting:?}");
             assert!(failures == 0 || waiting <= RETRY_MOST, "{failures}: {waiting:?}");
         }
-        assert!(wait(every, 0) >= every * 9 / 10);
-        assert!(wait(Duration::from_secs(10), 30) <= Duration::from_secs(10));
+        assert!(next_fetch(every, 0) >= every * 9 / 10);
+        assert!(next_fetch(Duration::from_secs(10), 30) <= Duration::from_secs(10));
     }
 }

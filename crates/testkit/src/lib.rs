@@ -2,7 +2,7 @@
 //!
 //! Nothing here imitates the gateway or leaves a socket out: a [`TestGateway`] is a whole gateway, an [`Origin`] a TCP
 //! server that follows a [`Script`] byte by byte, an [`Http2Origin`] one that speaks HTTP/2, a [`TlsFront`] makes either
-//! private, a [`NameServer`] is a DNS server, a [`Raw`] a client that sends exactly what it is given ([`http2_raw`] has one
+//! private, a [`NameServer`] is a DNS server, a [`TokenIssuer`] publishes the keys of its tokens, a [`Raw`] a client that sends exactly what it is given ([`http2_raw`] has one
 //! for HTTP/2), a [`TlsClient`] one inside TLS, a [`Process`] the real program, and an [`Authority`] issues real
 //! certificates. Ports are chosen by the kernel. What would leave loopback happens in a [`Namespace`]. Whatever waits does
 //! so for a condition, with a deadline, and panics with what it saw instead.
@@ -22,6 +22,7 @@ mod process;
 mod raw;
 mod tls_client;
 mod tls_front;
+mod token_issuer;
 
 pub use authority::{Authority, Issued};
 pub use books::{Books, MemoryUsage};
@@ -36,3 +37,4 @@ pub use raw::{Raw, Response};
 pub use serde_json::Value as Json;
 pub use tls_client::{Secured, TlsClient};
 pub use tls_front::TlsFront;
+pub use token_issuer::{TokenIssuer, TokenKey};

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use ipnet::IpNet;
 use crate::diagnostic::Place;
 use crate::model::{CallerRule, Model, Target, TargetHost, TokenRule};
 use crate::secret::Secret;
+use crate::text::Text as _;
 
 /// Who may enter a route.
 #[derive(Debug, Clone)]
@@ -203,6 +205,22 @@ pub struct PolicyDocument {
     pub file: PathBuf,
     /// Where the file was named.
     pub place: Place,
+}
+
+/// A text is not the URL of a document.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NotAFeedUrl(String);
+
+impl FromStr for FeedUrl {
+    type Err = NotAFeedUrl;
+
+    /// As configuration has it: `http` or `https`, no credentials, no fragment.
+    fn from_str(text: &str) -> Result<Self, NotAFeedUrl> {
+        crate::text::FeedUrl::parse(text)
+            .map(|crate::text::FeedUrl(url)| url)
+            .map_err(|error| NotAFeedUrl(error.message))
+    }
 }
 
 impl fmt::Display for FeedUrl {

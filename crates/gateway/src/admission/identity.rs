@@ -12,12 +12,13 @@ use gatepost_config::model::{KeyHash, ProofKind};
 use gatepost_sigv4::SignatureError;
 
 use super::shared::Entrant;
-use crate::caller::proof::{Signature, given, key_owner};
+use crate::caller::proof::{Signature, given, key_owner, token_owner};
 use crate::caller::{Caller, Claims, CredentialFlaw, ProofKinds, Signer};
 use crate::rejection::Rejection;
 use crate::request::{Assumed, Facts};
 use crate::signature::Flaw;
 use crate::snapshot::{CallerRule, Listing, Route};
+use crate::token::TokenFlaw;
 use crate::trace::{Note, Trace};
 
 /// Who a request is from, as far as its head tells.
@@ -29,6 +30,8 @@ pub(super) struct Identity {
     pub(super) proofs: ProofKinds,
     /// The API key that it came with.
     pub(super) key: Option<KeyHash>,
+    /// What it has shown besides, and does not prove who it is.
+    pub(super) shown: ProofKinds,
     /// What the body must prove.
     pub(super) claims: Claims,
 }
@@ -57,8 +60,8 @@ impl Identity {
 
     /// Whose it is, for meters.
     pub(super) fn entrant(self) -> Entrant {
-        let Self { caller, proofs, key, .. } = self;
-        Entrant { caller, proofs, key }
+        let Self { caller, proofs, shown, key, .. } = self;
+        Entrant { caller, proofs: proofs.and(shown), key }
     }
 
     /// Who signed the request, or claims to have, as AWS knows callers.
@@ -108,7 +111,7 @@ impl<'a, 'r> Asking<'a, 'r> {
         self.require(ProofKinds::ALL, trace)?;
         self.key(identity, trace)?;
         self.signature(identity, trace)?;
-        self.token(trace)?;
+        self.token(identity, trace)?;
         self.assumption(identity, ProofKinds::ALL, trace)?;
         self.signers(identity, trace)
     }
@@ -120,7 +123,7 @@ impl<'a, 'r> Asking<'a, 'r> {
     pub(super) fn sign_in(&self, identity: &mut Identity, trace: &mut impl Trace) -> Result<(), Rejection> {
         self.require(ProofKinds::BY_AUTHORIZATION, trace)?;
         self.signature(identity, trace)?;
-        self.token(trace)?;
+        self.token(identity, trace)?;
         self.assumption(identity, ProofKinds::BY_AUTHORIZATION, trace)
     }
 
@@ -198,12 +201,24 @@ impl<'a, 'r> Asking<'a, 'r> {
         Ok(())
     }
 
-    /// Here a token that was verified is looked up by its issuer and its subject.
-    fn token(&self, trace: &mut impl Trace) -> Result<(), Rejection> {
-        if !self.given.has(ProofKind::Jwt) {
+    fn token(&self, identity: &mut Identity, trace: &mut impl Trace) -> Result<(), Rejection> {
+        const KIND: ProofKind = ProofKind::Jwt;
+        if !self.given.has(KIND) {
             return Ok(());
         }
-        Err(bad(ProofKind::Jwt, CredentialFlaw::Token, None, trace))
+        let owner = match token_owner(self.facts.headers, &self.rule.known, SystemTime::now()) {
+            Ok(owner) => owner,
+            Err(CredentialFlaw::Token(TokenFlaw::KeysUnknown)) => {
+                trace.note(|| Note::BadProof(KIND));
+                let keyring = self.route.entry.keyring_for(self.facts.headers);
+                let whose = keyring.map_or_else(|| "its issuer".into(), |keyring| Arc::clone(keyring.issuer()));
+                return Err(Rejection::KeysUnknown { whose });
+            }
+            Err(flaw) => return Err(bad(KIND, flaw, None, trace)),
+        };
+        identity.agree(owner, KIND, self.facts.client, trace)?;
+        trace.note(|| Note::Proof { kind: KIND, caller: owner.number });
+        Ok(())
     }
 
     fn assumption(&self, identity: &mut Identity, kinds: ProofKinds, trace: &mut impl Trace) -> Result<(), Rejection> {
@@ -272,19 +287,6 @@ impl<'a, 'r> Asking<'a, 'r> {
         identity.claims.signers = signers;
         Ok(())
     }
-}
-
-/// Whether the request has a good token, where a route asks for one.
-///
-/// # Errors
-/// It has none, or it is not good.
-pub(super) fn bring_token(facts: &Facts<'_>, trace: &mut impl Trace) -> Result<(), Rejection> {
-    let kinds = ProofKinds::of(ProofKind::Jwt);
-    if given(facts, kinds).is_empty() {
-        trace.note(|| Note::ProofMissing(kinds));
-        return Err(Rejection::CredentialsMissing { kinds });
-    }
-    Err(bad(ProofKind::Jwt, CredentialFlaw::Token, None, trace))
 }
 
 /// Whether the route lets in who has proven to be this caller.

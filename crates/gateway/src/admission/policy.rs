@@ -23,7 +23,7 @@ use smallvec::SmallVec;
 
 use crate::caller::Caller;
 use crate::rejection::{Denial, Rejection};
-use crate::request::{Assumed, Facts, Received};
+use crate::request::{Assumed, Facts, Look, Received};
 use crate::snapshot::{ApiNames, Route, below_base};
 use crate::trace::{Note, Said, Trace};
 
@@ -209,6 +209,7 @@ impl Later {
             length: None,
             received: Received::default(),
             assumed: Assumed::Nobody,
+            look: Look::First,
         }
     }
 }

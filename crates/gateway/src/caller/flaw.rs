@@ -4,6 +4,7 @@ use gatepost_sigv4::SignatureError;
 use thiserror::Error;
 
 use crate::signature::Flaw;
+use crate::token::TokenFlaw;
 
 /// Why credentials are not good. What it says is for the owner, and repeats nothing of the request.
 #[derive(Debug, Error)]
@@ -21,8 +22,11 @@ pub(crate) enum CredentialFlaw {
     #[error("its path has an empty segment, which a signature says nothing of; send it without")]
     EmptySegment,
     /// A token.
-    #[error("tokens are not verified here")]
-    Token,
+    #[error("the token: {0}")]
+    Token(TokenFlaw),
+    /// A token about somebody who is not known.
+    #[error("no caller is the subject of this token")]
+    UnknownSubject,
     /// A signature of the body.
     #[error("the signature of the body: {0}")]
     Signed(Flaw),

@@ -1,6 +1,7 @@
 //! What the head of a request gives to prove who it is from.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use gatepost_config::model::{KeyHash, ProofKind};
@@ -11,6 +12,7 @@ use jiff::Timestamp;
 
 use crate::caller::{Access, Caller, Callers, CredentialFlaw, ProofKinds};
 use crate::request::Facts;
+use crate::token::{TokenFlaw, presented, verify};
 
 /// The header of API keys.
 pub(crate) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -23,7 +25,7 @@ pub(crate) fn given(facts: &Facts<'_>, kinds: ProofKinds) -> ProofKinds {
     let is_given = |kind: &ProofKind| match kind {
         ProofKind::Key => facts.headers.contains_key(API_KEY),
         ProofKind::SigV4 => is_signed(facts),
-        ProofKind::Jwt => has_token(facts.headers),
+        ProofKind::Jwt => !matches!(presented(facts.headers), Err(TokenFlaw::Missing)),
         ProofKind::Signed => false,
     };
     ProofKind::ALL.into_iter().filter(|kind| kinds.has(*kind)).filter(is_given).collect()
@@ -50,6 +52,22 @@ pub(crate) fn key_owner<'c>(
 
 /// Bytes of an API key, at most.
 const LONGEST_KEY: usize = 128;
+
+/// Whom a token stands for, which is good at `now`.
+///
+/// # Errors
+/// It is not good, nobody knows, or it stands for nobody.
+pub(crate) fn token_owner<'c>(
+    headers: &HeaderMap,
+    known: &'c Callers,
+    now: SystemTime,
+) -> Result<&'c Arc<Caller>, CredentialFlaw> {
+    let token = presented(headers).map_err(CredentialFlaw::Token)?;
+    let verified = verify(&*known.keyrings, token).map_err(CredentialFlaw::Token)?;
+    let (owner, rule) = known.with_token(&verified).ok_or(CredentialFlaw::UnknownSubject)?;
+    verified.claims.satisfy(rule, now).map_err(CredentialFlaw::Token)?;
+    Ok(owner)
+}
 
 /// A signature whose access key is known.
 #[derive(Debug)]
@@ -101,10 +119,4 @@ pub(crate) fn request<'r>(facts: &'r Facts<'_>) -> Request<'r> {
 fn is_signed(facts: &Facts<'_>) -> bool {
     let may_be = facts.headers.contains_key(AUTHORIZATION) || facts.received.query.contains("X-Amz-Algorithm");
     may_be && request(facts).form().is_some()
-}
-
-/// Whether it presents a token (RFC 6750, 2.1).
-fn has_token(headers: &HeaderMap) -> bool {
-    let is_token = |value: &[u8]| value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "));
-    headers.get_all(AUTHORIZATION).iter().any(|value| is_token(value.as_bytes()))
 }

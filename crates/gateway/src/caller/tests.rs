@@ -39,7 +39,7 @@ fn callers(count: u32) -> Callers {
         let (access, meters) = (Box::default(), Arc::new(CallerMeters::new(&written, &books)));
         Arc::new(Caller { number, written, from: None, access, signed: None, meters })
     };
-    Callers::new((0..count).map(caller).collect())
+    Callers::new((0..count).map(caller).collect(), Arc::default())
 }
 
 #[test]

@@ -90,6 +90,10 @@ impl Words {
             Rejection::Dial(ConnectError::Tls(_) | ConnectError::NoAuthorities) => Self::bad_answer(),
             Rejection::BadUpstream(BadUpstream::Http(error)) if !error.is_parse() => Self::unreachable(),
             Rejection::BadUpstream(_) => Self::bad_answer(),
+            // As a user pool's authorizer answers; that it is so of a missing scope is unverified.
+            Rejection::TokenMissing | Rejection::BadToken { .. } => {
+                Self::before(rejection.status(), "UnauthorizedException", "Unauthorized")
+            }
             // Ours, all of these.
             Rejection::Unsigned | Rejection::BadSignature(_) | Rejection::Replayed => {
                 Self::before(rejection.status(), "UnauthorizedException", "Unauthorized")
@@ -98,6 +102,7 @@ impl Words {
             | Rejection::QuotaUnavailable
             | Rejection::ListenerGone
             | Rejection::AddressesUnknown { .. }
+            | Rejection::KeysUnknown { .. }
             | Rejection::SpoolFull(_)
             | Rejection::DeliveriesFull => {
                 Self::before(rejection.status(), "ServiceUnavailableException", "Service Unavailable")

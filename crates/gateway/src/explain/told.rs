@@ -160,6 +160,8 @@ impl<'m> Teller<'m> {
             Note::ProofsDisagree { kind, caller } => self.proofs_disagree(kind, caller)?,
             Note::CallerFrom { caller, listed } => self.caller_from(caller, listed)?,
             Note::Caller { caller, proofs, listed } => self.caller_listed(written()?, caller, proofs, listed)?,
+            Note::Token(flaw) => written()?.token(flaw)?,
+            Note::TokenAssumed => written()?.token_assumed()?,
             Note::Signed(flaw) => written()?.signed(flaw)?,
             Note::Length { told } => written()?.max_body(told),
             Note::CallerParallel { caller, under_way } => self.caller_parallel(caller, under_way)?,

@@ -36,4 +36,5 @@ mod signed;
 mod streaming;
 mod throttles;
 mod tls;
+mod tokens;
 mod upgrades;

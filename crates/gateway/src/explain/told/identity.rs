@@ -8,7 +8,36 @@ use gatepost_iam::{NearMiss, Unmet};
 use crate::caller::ProofKinds;
 use crate::explain::told::{Teller, Written, names, policy_says, statement_name};
 use crate::explain::{Check, ExplainError, Rule, Step};
+use crate::token::TokenFlaw;
 use crate::trace::Said;
+
+impl Written<'_> {
+    fn rule_of_tokens(&self) -> Result<&model::TokenRule, ExplainError> {
+        let rule = self.route.entry.rules().and_then(|rules| rules.token.as_deref());
+        rule.ok_or_else(|| ExplainError::contradiction("a route without `jwt` was asked for its issuer"))
+    }
+
+    /// Whether a token is good for the route.
+    pub(super) fn token(&self, flaw: Option<TokenFlaw>) -> Result<Step, ExplainError> {
+        let rule = self.rule_of_tokens()?;
+        let asked = format!("a token of {} for {}", rule.issuer, rule.audience.join(" or "));
+        let asked = match &*rule.scopes {
+            [] => asked,
+            scopes => format!("{asked}, with {}", scopes.join(" or ")),
+        };
+        let step = match flaw {
+            None => Step::pass(Check::Jwt, asked),
+            Some(flaw) => Step::refuse(Check::Jwt, format!("{asked}: {flaw}")),
+        };
+        Ok(step.by(vec![Rule::new("jwt", &self.route.places.entry)]))
+    }
+
+    pub(super) fn token_assumed(&self) -> Result<Step, ExplainError> {
+        let mut step = self.token(None)?;
+        step.text += ", taken to be given";
+        Ok(step)
+    }
+}
 
 impl<'m> Teller<'m> {
     /// A proof, and whom it stands for.

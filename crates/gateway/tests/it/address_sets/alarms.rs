@@ -47,17 +47,17 @@ async fn what_is_no_list_changes_nothing_and_is_told() {
         (
             Script::send("HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/other\r\ncontent-length: 0\r\n\r\n"),
             FetchOutcome::Failed,
-            "the list has moved to http://127.0.0.1:1/other",
+            "it has moved to http://127.0.0.1:1/other",
         ),
         (
             Script::send(format!("{head} 3\r\ncontent-encoding: gzip\r\n\r\nabc")),
             FetchOutcome::Failed,
-            "the list is encoded as gzip",
+            "it is encoded as gzip",
         ),
         (
             Script::send(format!("{head} 99999999999\r\n\r\n127.0.0.1\n")),
             FetchOutcome::Failed,
-            "the list is longer than 64 MiB",
+            "it is longer than 67108864 bytes",
         ),
         (Script::send("what?\r\n\r\n").then_close(), FetchOutcome::Failed, "no answer"),
         (Script::hang_up(), FetchOutcome::Failed, "no answer"),
