@@ -142,14 +142,17 @@ fn take_as(
 ) -> Result<Outcome, Rejection> {
     let slots = Places::enter(route, own, trace)?;
     let buckets = route.buckets.iter().chain(own.iter().flat_map(|own| own.at_route.buckets.iter()));
-    let has_buckets = buckets.clone().next().is_some();
+    // Read once: nothing waits from here on, and a time that has passed meanwhile only refuses too much.
+    let now = buckets.clone().next().map(|_| times.clock.now());
     let accounts = accounts(route, own);
     let wall = if own.is_some() || route.budget.is_some() { times.wall.now() } else { UnixSeconds(0) };
     let mut reserved: [Option<Reserved<'_>>; 3] = [None, None, None];
     if accounts.iter().any(Option::is_some) {
-        if has_buckets && let Some(exceeded) = longest_wait(buckets.clone(), times.clock.now()) {
+        if let Some(now) = now
+            && let Some(exceeded) = longest_wait(buckets.clone(), now)
+        {
             slots.tell(trace);
-            tell_buckets(route, own, times.clock.now(), 0, trace);
+            tell_buckets(route, own, now, 0, trace);
             return Err(Rejection::Throttled(exceeded));
         }
         for (place, (account, units, of)) in reserved.iter_mut().zip(&accounts).filter_map(with_account) {
@@ -175,8 +178,7 @@ fn take_as(
     for (units, (_, taken, of)) in reserved.iter().zip(&accounts).filter_map(with_units) {
         trace.note(|| Note::Account { of, found: Found::Left(units.level().left + taken) });
     }
-    if has_buckets {
-        let now = times.clock.now();
+    if let Some(now) = now {
         let taken = take_all(buckets, now);
         // A bucket that is empty at this `now` stays so: whatever comes between only takes more.
         tell_buckets(route, own, now, u32::from(taken.is_ok()), trace);

@@ -1,9 +1,8 @@
 //! How much is left of a limit, in headers.
 
 use gatepost_meter::{Exceeded, Law, Level, UnixSeconds, Window};
-use http::header::{HeaderName, RETRY_AFTER};
+use http::header::{HeaderName, InvalidHeaderValue, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue};
-use smallvec::SmallVec;
 
 /// Units that are used up for now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,18 +46,27 @@ pub(crate) fn tell_level(headers: &mut HeaderMap, level: &Level, now: UnixSecond
 /// `"quota";q=1000;w=86400` and `"quota";r=873;t=3600`. Every admitted request of a caller with a quota has them, so they are
 /// put together by hand.
 fn tell_quota(headers: &mut HeaderMap, limit: u64, left: u64, rest: u64, length: u64) {
-    let value = |first: &str, one: u64, second: &str, other: u64| {
-        let mut text: SmallVec<[u8; 64]> = SmallVec::from_slice(b"\"quota\"");
-        for (key, number) in [(first, one), (second, other)] {
-            text.extend_from_slice(key.as_bytes());
-            text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-        }
-        HeaderValue::from_bytes(&text).ok()
-    };
-    if let (Some(policy), Some(limit)) = (value(";q=", limit, ";w=", length), value(";r=", left, ";t=", rest)) {
+    let policy = quota_item(b";q=", limit, b";w=", length);
+    let limit = quota_item(b";r=", left, b";t=", rest);
+    if let (Ok(policy), Ok(limit)) = (policy, limit) {
         headers.insert(POLICY, policy);
         headers.insert(LIMIT, limit);
     }
+}
+
+fn quota_item(first: &[u8], one: u64, second: &[u8], other: u64) -> Result<HeaderValue, InvalidHeaderValue> {
+    /// Longer than both numbers can become, with what stands around them.
+    const ROOM: usize = 64;
+    let (mut one_text, mut other_text) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let pieces =
+        [&b"\"quota\""[..], first, one_text.format(one).as_bytes(), second, other_text.format(other).as_bytes()];
+    let mut text = [0; ROOM];
+    let mut length = 0;
+    for piece in pieces {
+        text[length..length + piece.len()].copy_from_slice(piece);
+        length += piece.len();
+    }
+    HeaderValue::from_bytes(&text[..length])
 }
 
 /// `Retry-After`, and how full the bucket is.
