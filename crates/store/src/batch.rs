@@ -17,6 +17,9 @@ pub(crate) struct Counts {
 /// How many different things wait at most of each kind. Configurations have far fewer accounts, routes and keys.
 const MOST_WAITING: usize = 65_536;
 
+/// The same of accounts that units come back to: at a stop all that were used give back theirs at once.
+const MOST_RETURNED: usize = 1 << 22;
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct UsageKey {
     day: Day,
@@ -40,7 +43,7 @@ impl Counts {
     /// Adds units that come back; false if there is no room.
     pub(crate) fn add_returned(&mut self, account: Arc<str>, window: Window, units: u64) -> bool {
         let key = (account, window);
-        if self.returned.len() >= MOST_WAITING && !self.returned.contains_key(&key) {
+        if self.returned.len() >= MOST_RETURNED && !self.returned.contains_key(&key) {
             return false;
         }
         let sum = self.returned.entry(key).or_default();

@@ -88,6 +88,24 @@ fn many_accounts_are_granted_at_once() {
 }
 
 #[test]
+fn at_a_stop_every_account_gets_back_what_it_did_not_use() {
+    const ACCOUNTS: usize = 100_000;
+    let directory = TempDir::new().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let names: Vec<Arc<str>> = (0..ACCOUNTS).map(|number| format!("caller/{number}/requests").into()).collect();
+    for some in names.chunks(10_000) {
+        let answers: Vec<_> = some.iter().map(|name| ask(&store, name, 5, 10)).collect();
+        assert!(answers.into_iter().all(|answer| answer.recv().unwrap().is_ok()));
+    }
+    for name in &names {
+        store.give_back(name, Period::Day.at(NOON), 5);
+    }
+    store.close();
+    let kept: i64 = by_hand(&directory).query_row("SELECT sum(granted) FROM grants", (), |row| row.get(0)).unwrap();
+    assert_eq!(kept, 0);
+}
+
+#[test]
 fn threads_that_share_a_store_are_granted_the_limit_and_no_more() {
     let directory = TempDir::new().unwrap();
     let store = Store::open(directory.path()).unwrap();
