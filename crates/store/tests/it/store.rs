@@ -97,11 +97,15 @@ fn at_a_stop_every_account_gets_back_what_it_did_not_use() {
         let answers: Vec<_> = some.iter().map(|name| ask(&store, name, 5, 10)).collect();
         assert!(answers.into_iter().all(|answer| answer.recv().unwrap().is_ok()));
     }
+    // All of them come while nothing can be written.
+    let hand = by_hand(&directory);
+    hand.execute_batch("BEGIN IMMEDIATE").unwrap();
     for name in &names {
         store.give_back(name, Period::Day.at(NOON), 5);
     }
-    store.close();
-    let kept: i64 = by_hand(&directory).query_row("SELECT sum(granted) FROM grants", (), |row| row.get(0)).unwrap();
+    hand.execute_batch("COMMIT").unwrap();
+    store.flush().unwrap();
+    let kept: i64 = hand.query_row("SELECT sum(granted) FROM grants", (), |row| row.get(0)).unwrap();
     assert_eq!(kept, 0);
 }
 
