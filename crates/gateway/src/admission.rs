@@ -26,7 +26,7 @@ use crate::request::{Assumed, Facts, Look};
 use crate::signature::{Claim, Delivery, Flaw, NotRemembered, Signed, Verified};
 use crate::snapshot::{AddressRule, CallerRule, Listing, Route};
 use crate::trace::{NoTrace, Note, Trace};
-use crate::wall::WallClock;
+use crate::wall::Moment;
 
 /// Proof that a request was admitted. Only this module makes one, and no integration runs without it.
 #[derive(Debug)]
@@ -65,21 +65,22 @@ pub(crate) enum Admission {
     Parked(Box<Parked>),
 }
 
-/// The clocks that meters go by.
-#[derive(Debug, Clone, Copy)]
+/// The clock that throttles go by, and the moment that all else is judged at.
+#[derive(Debug)]
 pub(crate) struct Times<'c> {
     pub(crate) clock: Clock,
-    pub(crate) wall: &'c WallClock,
+    pub(crate) wall: Moment<'c>,
 }
 
 /// Which meters admission takes from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Meters<'c> {
     /// Those of the running gateway.
-    Live(Times<'c>),
+    Live(&'c Times<'c>),
     /// None: those of the running gateway are looked at, and found as a request would find them.
-    Observed(Times<'c>),
-    /// None: as if every bucket were full and nothing under way. Signatures are not asked for either.
+    Observed(&'c Times<'c>),
+    /// None: as if every bucket were full and nothing under way. Signatures are not asked for either. The time is this
+    /// machine's.
     Full,
 }
 
@@ -108,7 +109,7 @@ pub(crate) fn admit(
     }
     let is_asked = facts.assumed != Assumed::Somebody;
     let asking = rules.and_then(|rules| rules.callers.as_ref()).filter(|_| is_asked);
-    let asking = asking.map(|rule| (rule, Asking::new(facts, route, rule)));
+    let asking = asking.map(|rule| (rule, Asking::new(facts, route, rule, meters)));
     let (mut identity, mut held) = (Identity::default(), None);
     let tokens = rules.and_then(|rules| rules.token.as_ref());
     if is_imitated {
@@ -120,9 +121,9 @@ pub(crate) fn admit(
     match meters {
         // Who is refused anyway is so before every throttle.
         _ if held.is_some() || facts.look == Look::Again => {}
-        Meters::Live(Times { clock, .. }) => take_of_client(facts.client, &route.client_tables, clock, trace)?,
-        Meters::Observed(Times { clock, .. }) => {
-            look_at_client(facts.client, &route.client_tables, clock.now(), trace)?;
+        Meters::Live(times) => take_of_client(facts.client, &route.client_tables, times.clock, trace)?,
+        Meters::Observed(times) => {
+            look_at_client(facts.client, &route.client_tables, times.clock.now(), trace)?;
         }
         Meters::Full => {}
     }
@@ -164,15 +165,15 @@ fn pass(
         *held = hold(list(rule, identity, trace), meters, identity)?;
     }
     match (route.entry.signed(), meters) {
-        (Some(signed), Meters::Live(_) | Meters::Observed(_)) if held.is_none() => {
-            identity.claims.delivery = Some(claim(facts, signed, trace)?);
+        (Some(signed), Meters::Live(times) | Meters::Observed(times)) if held.is_none() => {
+            identity.claims.delivery = Some(claim(facts, signed, times.wall.time(), trace)?);
         }
         (Some(_) | None, _) => {}
     }
     let mut later = None;
     if route.api.compat.is_none() {
         if identity.claims.signers.is_empty() || identity.caller.is_some() {
-            policy::allow(facts, route, identity.caller.as_ref(), trace)?;
+            policy::allow(facts, route, identity.caller.as_ref(), meters, trace)?;
         } else {
             later = Later::of(facts, route);
         }
@@ -197,7 +198,7 @@ fn imitate(
     if let Some((_, asking)) = asking {
         asking.sign_in(identity, trace)?;
     }
-    let allowed = policy::allow(facts, route, identity.signed_in(), trace);
+    let allowed = policy::allow(facts, route, identity.signed_in(), meters, trace);
     let held = hold(allowed, meters, identity)?;
     let (None, Some((rule, asking))) = (&held, asking) else { return Ok(held) };
     let checked = asking.check_in(identity, trace);
@@ -229,6 +230,14 @@ fn hold(
 }
 
 impl Meters<'_> {
+    /// The time by the wall clock: of what is served or observed the same whenever it is asked for.
+    fn time(self) -> SystemTime {
+        match self {
+            Self::Live(times) | Self::Observed(times) => times.wall.time(),
+            Self::Full => SystemTime::now(),
+        }
+    }
+
     /// Takes what is shared, or looks at it.
     fn enter(self, route: &Arc<Route>, entrant: Entrant, trace: &mut impl Trace) -> Result<Entered, Rejection> {
         match self {
@@ -264,12 +273,12 @@ impl Candidate {
     pub(crate) fn take(
         mut self,
         proven: Proven,
-        times: Times<'_>,
+        times: &Times<'_>,
         trace: &mut impl Trace,
     ) -> Result<Entered, Rejection> {
         let Proven { delivery, signer } = proven;
         let (signer, signed) = signer.unzip();
-        let settled = self.settle(signer, trace);
+        let settled = self.settle(signer, Meters::Live(times), trace);
         let remembered = settled.and_then(|()| remember(delivery.into_iter().chain(signed), times.clock.now()));
         // By now it is known who it is from.
         let refused = |_: &Rejection| count_refused(&self.route, self.identity.caller.as_deref(), times);
@@ -278,7 +287,7 @@ impl Candidate {
     }
 
     /// Its body is not what it claims, or did not come. It counts as one of its caller's, if the head has proven that.
-    pub(crate) fn refused(&self, times: Times<'_>) {
+    pub(crate) fn refused(&self, times: &Times<'_>) {
         if !self.is_claimed {
             count_refused(&self.route, self.identity.caller.as_deref(), times);
         }
@@ -290,12 +299,17 @@ impl Candidate {
     /// As of [`Candidate::take`].
     pub(crate) fn assume_verified(mut self, meters: Meters<'_>, trace: &mut impl Trace) -> Result<Entered, Rejection> {
         let signer = self.identity.claims.signers.first().map(|signer| Arc::clone(&signer.caller));
-        self.settle(signer, trace)?;
+        self.settle(signer, meters, trace)?;
         meters.enter(&self.route, self.identity.entrant(), trace)
     }
 
     /// Judges what depends on who it is from, where only the body has told.
-    fn settle(&mut self, signer: Option<Arc<Caller>>, trace: &mut impl Trace) -> Result<(), Rejection> {
+    fn settle(
+        &mut self,
+        signer: Option<Arc<Caller>>,
+        meters: Meters<'_>,
+        trace: &mut impl Trace,
+    ) -> Result<(), Rejection> {
         let Self { route, client, identity, is_claimed, held, later } = self;
         if let (None, Some(signer)) = (&identity.caller, signer) {
             be_here(&signer, ProofKind::Signed, *client, trace)?;
@@ -310,7 +324,7 @@ impl Candidate {
             return Err(held);
         }
         listed?;
-        later.take().map_or(Ok(()), |later| policy::allow(&later.facts(), route, caller, trace))
+        later.take().map_or(Ok(()), |later| policy::allow(&later.facts(), route, caller, meters, trace))
     }
 }
 
@@ -394,8 +408,8 @@ fn look_at_client(
 }
 
 /// Whether the request claims a signature that could be good.
-fn claim(facts: &Facts<'_>, signed: &Signed, trace: &mut impl Trace) -> Result<Box<Claim>, Rejection> {
-    let claim = signed.claim(facts.headers, SystemTime::now());
+fn claim(facts: &Facts<'_>, signed: &Signed, now: SystemTime, trace: &mut impl Trace) -> Result<Box<Claim>, Rejection> {
+    let claim = signed.claim(facts.headers, now);
     trace.note(|| Note::Signed(claim.as_ref().err().copied()));
     claim.map(Box::new).map_err(|flaw| match flaw {
         Flaw::Missing => Rejection::Unsigned,

@@ -51,7 +51,8 @@ pub fn explain(model: &Model, inquiry: &Inquiry<'_>) -> Result<Explanation, Expl
     let mut lasting = Lasting::for_one_client(model);
     let snapshot = Snapshot::compile(model, None, &mut lasting, &Stats::default(), clock.now());
     // Nothing was taken from its meters, and nothing needs to be.
-    explain_by(&snapshot, model, inquiry, Meters::Observed(Times { clock, wall: &WallClock::System }))
+    let times = Times { clock, wall: WallClock::System.moment() };
+    explain_by(&snapshot, model, inquiry, Meters::Observed(&times))
 }
 
 /// Says what would become of a request that is judged by `snapshot`, which was compiled from `model`, and `meters`.

@@ -421,9 +421,9 @@ async fn tell_usage(books: Arc<Books>, usage: Arc<dyn UsageSink>) {
 const TELL: Duration = Duration::from_secs(1);
 
 impl Shared {
-    /// The clocks that its meters go by.
+    /// Now: to be asked for once a decision.
     pub(crate) fn times(&self) -> Times<'_> {
-        Times { clock: self.clock, wall: &self.wall }
+        Times { clock: self.clock, wall: self.wall.moment() }
     }
 
     /// Something ended: whoever waits for the end of everything looks again.

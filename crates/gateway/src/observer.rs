@@ -165,11 +165,11 @@ impl InForce {
     /// # Errors
     /// As of [`explain`](crate::explain()).
     pub fn explain(&self, inquiry: &Inquiry<'_>) -> Result<Explanation, ExplainError> {
-        explain_by(&self.snapshot, &self.snapshot.model, inquiry, Meters::Observed(self.times()))
+        explain_by(&self.snapshot, &self.snapshot.model, inquiry, Meters::Observed(&self.times()))
     }
 
     fn times(&self) -> Times<'_> {
-        Times { clock: self.clock, wall: &self.wall }
+        Times { clock: self.clock, wall: self.wall.moment() }
     }
 
     /// How full the meters are, by API and route. Goes through the tables of clients: not for a thread that others wait

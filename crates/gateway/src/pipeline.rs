@@ -162,8 +162,8 @@ fn judge(
     };
     exchange.note(|record| record.name(Arc::clone(&facts.host), &facts.path));
 
-    let meters = Meters::Live(connection.worker.shared.times());
-    let decision = listener.decide(&facts, connection.serves_host(), meters, &mut exchange.trace());
+    let times = connection.worker.shared.times();
+    let decision = listener.decide(&facts, connection.serves_host(), Meters::Live(&times), &mut exchange.trace());
     if let Some(asked) = decision.asked(&facts) {
         exchange.imitate(|id| Imitation::of(&asked, id, decision.refusal_at_hand()));
     }
@@ -179,7 +179,7 @@ fn judge(
         }
     });
     if let (Err(Rejection::AddressNotListed), Some(route)) = (&outcome, route)
-        && is_doubtful(&facts, route, body, connection.worker.shared.clock)
+        && is_doubtful(&facts, route, body, &times)
     {
         return Ok(Judged::Doubtful(Arc::clone(route)));
     }
@@ -242,8 +242,8 @@ async fn prove(
 ) -> Result<Answer, Rejection> {
     let shared = Arc::clone(&exchange.stream.connection.worker.shared);
     let received = receive(&mut candidate, body, exchange).await;
-    let (proven, kept) = received.inspect_err(|_| candidate.refused(shared.times()))?;
-    let permit = match candidate.take(proven, shared.times(), &mut exchange.trace())? {
+    let (proven, kept) = received.inspect_err(|_| candidate.refused(&shared.times()))?;
+    let permit = match candidate.take(proven, &shared.times(), &mut exchange.trace())? {
         Entered::Permit(permit) => permit,
         Entered::Parked(parked) => until_told(parked, exchange).await?,
     };
@@ -278,9 +278,9 @@ async fn until_told(mut parked: Box<Parked>, exchange: &mut Exchange) -> Result<
     loop {
         let told = poll_fn(|cx| parked.poll_ready(shared.wall.now(), cx));
         if !matches!(timeout_at(patience, told).await, Ok(Ok(()))) {
-            return Err(parked.give_up(shared.times(), &mut exchange.trace()));
+            return Err(parked.give_up(&shared.times(), &mut exchange.trace()));
         }
-        match parked.again(shared.times(), &mut exchange.trace())? {
+        match parked.again(&shared.times(), &mut exchange.trace())? {
             Entered::Permit(permit) => return Ok(permit),
             Entered::Parked(again) => parked = again,
         }

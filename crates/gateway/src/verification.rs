@@ -3,23 +3,23 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 use tokio::time::{Instant, timeout};
 
-use crate::admission::Candidate;
+use crate::admission::{Candidate, Times};
 use crate::body::{Exchange, RequestBody};
 use crate::caller::Proven;
-use crate::clock::Clock;
 use crate::rejection::Rejection;
 use crate::request::Facts;
 use crate::signature::{Flaw, Signed, Verified, Verifier};
 use crate::snapshot::{Action, Entry, Listing, Route};
 use crate::spool::{Keeper, Kept};
 use crate::stream::{BodyFailure, Stream};
+use crate::wall::WallClock;
 
 /// Reads the body of a candidate to its end, and keeps it if somebody is to have it. Nobody else has seen a byte of it
 /// when this is over.
@@ -56,7 +56,7 @@ pub(crate) async fn receive(
         }
     };
     progress.unless_expired(pin!(reading)).await.map_err(|_| Rejection::BodyStalled)??;
-    let proven = verifier.finish(SystemTime::now())?;
+    let proven = verifier.finish(connection.worker.shared.wall.time())?;
     let kept = progress.unless_expired(pin!(keeper.finish())).await.map_err(|_| Rejection::BodyStalled)??;
     progress.end_by(None);
     Ok((proven, kept))
@@ -76,7 +76,7 @@ pub(crate) fn tell_length(headers: &mut HeaderMap, length: u64) {
 
 /// Whether the signature of a request that is refused for its address is to be looked at: it claims one that could be
 /// good, and its body is short and on its way.
-pub(crate) fn is_doubtful(facts: &Facts<'_>, route: &Route, body: &RequestBody, clock: Clock) -> bool {
+pub(crate) fn is_doubtful(facts: &Facts<'_>, route: &Route, body: &RequestBody, times: &Times<'_>) -> bool {
     let Entry::Rules(rules) = &route.entry else { return false };
     let (Some(signed), Some(from)) = (&rules.signed, &rules.from) else { return false };
     facts.length.is_some_and(|length| length <= SHORT.min(route.max_body))
@@ -85,8 +85,8 @@ pub(crate) fn is_doubtful(facts: &Facts<'_>, route: &Route, body: &RequestBody, 
         // Asking for the body would tell the client that somebody looks.
         && !facts.headers.contains_key(EXPECT)
         && body.can_be_discarded()
-        && signed.memory().doubts.is_due(clock.now())
-        && signed.claim(facts.headers, SystemTime::now()).is_ok()
+        && signed.memory().doubts.is_due(times.clock.now())
+        && signed.claim(facts.headers, times.wall.time()).is_ok()
 }
 
 /// The longest body of a stranger that is looked at, in bytes.
@@ -98,11 +98,12 @@ const SOON: Duration = Duration::from_secs(2);
 /// Looks at the signature of a request that is refused for its address: one at a time of a route, and one a second. If it
 /// is good, its sender is who it says, and it is the list that is wrong.
 pub(crate) async fn look_again(route: &Route, parts: &Parts, body: RequestBody, exchange: &mut Exchange) -> Rejection {
-    let now = exchange.stream.connection.worker.shared.clock.now();
+    let shared = Arc::clone(&exchange.stream.connection.worker.shared);
+    let now = shared.clock.now();
     let Some(signed) = route.entry.signed() else { return Rejection::AddressNotListed };
     let Some(_looking) = signed.memory().doubts.look(now) else { return Rejection::AddressNotListed };
     let progress = &exchange.stream.progress;
-    let verifying = pin!(verify(signed, parts, body));
+    let verifying = pin!(verify(signed, parts, body, &shared.wall));
     let outcome = timeout(SOON, progress.unless_expired(verifying)).await;
     if !matches!(outcome, Ok(Ok(Ok(_)))) {
         return Rejection::AddressNotListed;
@@ -116,12 +117,12 @@ pub(crate) async fn look_again(route: &Route, parts: &Parts, body: RequestBody, 
 }
 
 /// Verifies a short body without keeping it.
-async fn verify(signed: &Signed, parts: &Parts, mut body: RequestBody) -> Result<Verified, Flaw> {
-    let claim = signed.claim(&parts.headers, SystemTime::now())?;
+async fn verify(signed: &Signed, parts: &Parts, mut body: RequestBody, wall: &WallClock) -> Result<Verified, Flaw> {
+    let claim = signed.claim(&parts.headers, wall.time())?;
     let mut verifier = Verifier::new(signed, &claim);
     body.limit(SHORT);
     while let Some(piece) = body.next().await {
         verifier.update(&piece);
     }
-    verifier.finish(SystemTime::now())
+    verifier.finish(wall.time())
 }

@@ -330,8 +330,8 @@ impl LiveSet {
         if known.held.as_ref() != Some(&why) {
             let (name, url, path) = (&self.name, &self.url, self.path.display());
             tracing::warn!(
-                "address set {name}: the list at {url} is held, and the copy in force stays: {why}. If the new list is \
-                 right, change that, or delete {path}: what is fetched next then counts as the first"
+                "address set {name}: the list at {url} is held, because {why}. The copy in force stays. If the new list \
+                 is right, change that, or delete {path}: what is fetched next then counts as the first"
             );
             known.held = Some(why);
         }

@@ -121,7 +121,13 @@ async fn a_list_that_is_held_is_told_once_with_what_to_do() {
     let home = Home::new(&configuration(&publisher.url()).replace("pick =", "every = \"10s\"\npick ="));
     let (mut running, _) = home.run().await;
     let said = running.wait_for_line("is held", PATIENCE).await;
-    assert!(said.contains("it covers 1024 IPv4 addresses where the copy in force covers 256 IPv4 addresses"), "{said}");
+    assert!(
+        said.contains(
+            "is held, because it covers 1024 IPv4 addresses where the copy in force covers 256 IPv4 addresses: it grows \
+             by more than `grow` allows. The copy in force stays."
+        ),
+        "{said}"
+    );
     assert!(said.contains("delete gatepost-state/addresses/hooks.json"), "{said}");
     home.write("gatepost.toml", &home.read("gatepost.toml").replace("every = \"10s\"", "every = \"10s\"\ngrow = 4"));
     let said = running.wait_for_line("address set hooks is updated: networks 1, before 1; it covers", PATIENCE).await;

@@ -6,11 +6,11 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use gatepost_config::model::{KeyHash, ProofKind};
 use gatepost_sigv4::SignatureError;
 
+use super::Meters;
 use super::shared::Entrant;
 use crate::caller::proof::{Signature, given, key_owner, token_owner};
 use crate::caller::{Caller, Claims, CredentialFlaw, ProofKinds, Signer};
@@ -41,6 +41,8 @@ pub(super) struct Asking<'a, 'r> {
     facts: &'a Facts<'r>,
     route: &'a Route,
     rule: &'a CallerRule,
+    /// Whose time counts.
+    meters: Meters<'a>,
     /// What its head gives.
     given: ProofKinds,
     /// Who is taken to call, and what that one is taken to give besides.
@@ -94,13 +96,13 @@ impl Identity {
 }
 
 impl<'a, 'r> Asking<'a, 'r> {
-    pub(super) fn new(facts: &'a Facts<'r>, route: &'a Route, rule: &'a CallerRule) -> Self {
+    pub(super) fn new(facts: &'a Facts<'r>, route: &'a Route, rule: &'a CallerRule, meters: Meters<'a>) -> Self {
         let given = given(facts, rule.kinds);
         let assumed = match facts.assumed {
             Assumed::Nobody | Assumed::Somebody => None,
             Assumed::Caller(name) => rule.known.named(name).map(|caller| (caller, rule.proofs_of(caller))),
         };
-        Self { facts, route, rule, given, assumed }
+        Self { facts, route, rule, meters, given, assumed }
     }
 
     /// Who it is from, by everything that its head gives.
@@ -156,7 +158,7 @@ impl<'a, 'r> Asking<'a, 'r> {
     /// AWS reads the header `Authorization` before it finds that it is none for it.
     fn missing(&self, kinds: ProofKinds, trace: &mut impl Trace) -> Rejection {
         if self.route.api.compat.is_some() && kinds.has(ProofKind::SigV4) && !self.rule.kinds.has(ProofKind::Jwt) {
-            match Signature::read(self.facts, &self.route.api.region, &self.rule.known) {
+            match Signature::read(self.facts, &self.route.api.region, &self.rule.known, self.meters.time()) {
                 Err(CredentialFlaw::SigV4(error)) if !matches!(*error, SignatureError::MissingToken) => {
                     return bad(ProofKind::SigV4, CredentialFlaw::SigV4(error), None, trace);
                 }
@@ -188,7 +190,7 @@ impl<'a, 'r> Asking<'a, 'r> {
         if api.compat.is_none() && facts.received.path.contains("//") {
             return Err(bad(KIND, CredentialFlaw::EmptySegment, None, trace));
         }
-        let signature = Signature::read(facts, &api.region, &self.rule.known);
+        let signature = Signature::read(facts, &api.region, &self.rule.known, self.meters.time());
         let signature = signature.map_err(|flaw| bad(KIND, flaw, None, trace))?;
         let caller = signature.caller;
         identity.agree(caller, KIND, facts.client, trace)?;
@@ -206,7 +208,7 @@ impl<'a, 'r> Asking<'a, 'r> {
         if !self.given.has(KIND) {
             return Ok(());
         }
-        let owner = match token_owner(self.facts.headers, &self.rule.known, SystemTime::now()) {
+        let owner = match token_owner(self.facts.headers, &self.rule.known, self.meters.time()) {
             Ok(owner) => owner,
             Err(CredentialFlaw::Token(TokenFlaw::KeysUnknown)) => {
                 trace.note(|| Note::BadProof(KIND));
@@ -239,7 +241,7 @@ impl<'a, 'r> Asking<'a, 'r> {
         if !self.rule.kinds.has(KIND) || identity.proofs.has(KIND) {
             return Ok(());
         }
-        let now = SystemTime::now();
+        let now = self.meters.time();
         let mut flaw = Flaw::Missing;
         let mut signers = Vec::new();
         for caller in self.rule.signers.iter().filter_map(|number| self.rule.known.numbered(*number)) {

@@ -21,6 +21,7 @@ use http::header::{REFERER, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use smallvec::SmallVec;
 
+use super::Meters;
 use crate::caller::Caller;
 use crate::rejection::{Denial, Rejection};
 use crate::request::{Assumed, Facts, Look, Received};
@@ -35,6 +36,7 @@ pub(super) fn allow(
     facts: &Facts<'_>,
     route: &Route,
     caller: Option<&Arc<Caller>>,
+    meters: Meters<'_>,
     trace: &mut impl Trace,
 ) -> Result<(), Rejection> {
     let documents = route.entry.policies();
@@ -50,7 +52,7 @@ pub(super) fn allow(
         trace.note(|| Note::ArnTooLong);
         return Err(Rejection::ArnTooLong);
     }
-    let circumstances = Circumstances::of(facts, caller);
+    let circumstances = Circumstances::of(facts, caller, meters);
     let (tail, tail_as_get) = (arn.tail(), as_get.as_ref().map(RequestArn::tail));
     let request_for = |tail| Request {
         action: "execute-api:Invoke",
@@ -287,7 +289,8 @@ struct Circumstances<'r> {
     is_secure: bool,
     /// The endpoint and the network that the request came through.
     private: Option<(Option<&'r str>, Option<&'r str>)>,
-    now: SystemTime,
+    /// Whose time counts.
+    meters: Meters<'r>,
     user_agent: Header<'r>,
     referer: Header<'r>,
     principal: Principal<'r>,
@@ -299,7 +302,7 @@ struct Circumstances<'r> {
 }
 
 impl<'r> Circumstances<'r> {
-    fn of(facts: &'r Facts<'_>, caller: Option<&'r Arc<Caller>>) -> Self {
+    fn of(facts: &'r Facts<'_>, caller: Option<&'r Arc<Caller>>, meters: Meters<'r>) -> Self {
         let written = caller.map(|caller| &caller.written);
         Self {
             principal: written.map_or(Principal::Anonymous, |written| written.arn.principal()),
@@ -309,7 +312,7 @@ impl<'r> Circumstances<'r> {
             client: facts.client,
             is_secure: facts.is_secure,
             private: facts.private.map(|private| (private.endpoint.as_deref(), private.network.as_deref())),
-            now: SystemTime::now(),
+            meters,
             user_agent: Header::of(facts.headers, USER_AGENT),
             referer: Header::of(facts.headers, REFERER),
         }
@@ -345,8 +348,8 @@ impl Circumstances<'_> {
 impl Context for Circumstances<'_> {
     fn value(&self, key: &Key) -> Values<'_> {
         match key {
-            Key::CurrentTime => Values::One(Value::Time(self.now)),
-            Key::EpochTime => Values::One(Value::Number(epoch_seconds(self.now))),
+            Key::CurrentTime => Values::One(Value::Time(self.meters.time())),
+            Key::EpochTime => Values::One(Value::Number(epoch_seconds(self.meters.time()))),
             Key::SourceIp if self.private.is_none() => Values::One(Value::Address(self.client)),
             Key::VpcSourceIp if self.private.is_some() => Values::One(Value::Address(self.client)),
             Key::SourceVpce => text(self.private.and_then(|(endpoint, _)| endpoint)),

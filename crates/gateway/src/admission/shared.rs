@@ -95,7 +95,7 @@ pub(super) fn enter(
     route: &Arc<Route>,
     entrant: Entrant,
     deliveries: Vec<Delivery>,
-    times: Times<'_>,
+    times: &Times<'_>,
     trace: &mut impl Trace,
 ) -> Result<Entered, Rejection> {
     match take(route, &entrant, times, trace) {
@@ -115,14 +115,14 @@ pub(super) fn enter(
 }
 
 /// Counts a refused request of a caller.
-pub(super) fn count_refused(route: &Route, caller: Option<&Caller>, times: Times<'_>) {
+pub(super) fn count_refused(route: &Route, caller: Option<&Caller>, times: &Times<'_>) {
     if let (Some(caller), Some(met)) = (caller, &route.callers) {
         let day = Period::Day.at(times.wall.now());
         caller.meters.counter(met).refused(day, &caller.meters.books().tally);
     }
 }
 
-fn take(route: &Route, entrant: &Entrant, times: Times<'_>, trace: &mut impl Trace) -> Result<Outcome, Rejection> {
+fn take(route: &Route, entrant: &Entrant, times: &Times<'_>, trace: &mut impl Trace) -> Result<Outcome, Rejection> {
     match (entrant.caller.as_deref(), &route.callers) {
         (Some(caller), Some(met)) => caller.meters.at(met, |state, at_route| {
             take_as(route, Some(Own { caller, state, at_route }), entrant.key, times, trace)
@@ -137,7 +137,7 @@ fn take_as(
     route: &Route,
     own: Option<Own<'_>>,
     key: Option<KeyHash>,
-    times: Times<'_>,
+    times: &Times<'_>,
     trace: &mut impl Trace,
 ) -> Result<Outcome, Rejection> {
     let slots = Places::enter(route, own, trace)?;
@@ -189,7 +189,7 @@ fn take_as(
     reserved.into_iter().flatten().for_each(Reserved::keep);
     let counting = own.map(|own| Counting::of(own, key, wall));
     let budgets = [own.and_then(|own| own.state.budget.as_ref()), route.budget.as_ref()];
-    let spending = if budgets.iter().any(Option::is_some) { Spending::of(budgets, times.wall) } else { None };
+    let spending = if budgets.iter().any(Option::is_some) { Spending::of(budgets, times.wall.clock()) } else { None };
     Ok(Outcome::Taken(Taken { _slots: slots.slots, level, spending, counting }))
 }
 
@@ -302,7 +302,7 @@ impl Places {
 pub(super) fn peek(
     route: &Route,
     caller: Option<&Caller>,
-    times: Times<'_>,
+    times: &Times<'_>,
     trace: &mut impl Trace,
 ) -> Result<(), Rejection> {
     if let Some(Parallel { slots, cap }) = &route.parallel
@@ -331,7 +331,7 @@ pub(super) fn peek(
     }
 }
 
-fn peek_own(own: Own<'_>, times: Times<'_>, trace: &mut impl Trace) -> Result<(), Rejection> {
+fn peek_own(own: Own<'_>, times: &Times<'_>, trace: &mut impl Trace) -> Result<(), Rejection> {
     let Own { caller, state, at_route } = own;
     if let Some(cap) = caller.written.parallel
         && state.slots.taken() >= cap.get()
@@ -349,7 +349,11 @@ fn peek_own(own: Own<'_>, times: Times<'_>, trace: &mut impl Trace) -> Result<()
     Ok(())
 }
 
-fn peek_accounts(accounts: [Option<Wanted<'_>>; 3], times: Times<'_>, trace: &mut impl Trace) -> Result<(), Rejection> {
+fn peek_accounts(
+    accounts: [Option<Wanted<'_>>; 3],
+    times: &Times<'_>,
+    trace: &mut impl Trace,
+) -> Result<(), Rejection> {
     let wall = times.wall.now();
     for (account, units, of) in accounts.into_iter().flatten() {
         if let Err(Lacking::Spent { window, limit }) = account.peek(units, wall) {
@@ -364,7 +368,7 @@ fn peek_accounts(accounts: [Option<Wanted<'_>>; 3], times: Times<'_>, trace: &mu
 pub(super) fn look(
     route: &Arc<Route>,
     entrant: Entrant,
-    times: Times<'_>,
+    times: &Times<'_>,
     trace: &mut impl Trace,
 ) -> Result<Permit, Rejection> {
     if let Some(Parallel { slots, cap }) = &route.parallel {
@@ -427,7 +431,7 @@ fn look_at_caller(
     caller: &Caller,
     state: Option<&State>,
     written: &gatepost_config::model::Caller,
-    times: Times<'_>,
+    times: &Times<'_>,
     seen: &mut Seen,
     trace: &mut impl Trace,
 ) -> Result<(), Rejection> {
@@ -465,7 +469,7 @@ fn look_at_caller(
     Ok(())
 }
 
-fn look_at_accounts(accounts: [Option<Wanted<'_>>; 3], times: Times<'_>, seen: &mut Seen) {
+fn look_at_accounts(accounts: [Option<Wanted<'_>>; 3], times: &Times<'_>, seen: &mut Seen) {
     let wall = times.wall.now();
     for (account, units, of) in accounts.into_iter().flatten() {
         let found = match account.peek(units, wall) {
@@ -513,13 +517,13 @@ impl Parked {
     }
 
     /// Tries again to take everything.
-    pub(crate) fn again(mut self, times: Times<'_>, trace: &mut impl Trace) -> Result<Entered, Rejection> {
+    pub(crate) fn again(mut self, times: &Times<'_>, trace: &mut impl Trace) -> Result<Entered, Rejection> {
         let (entrant, deliveries) = (std::mem::take(&mut self.entrant), std::mem::take(&mut self.deliveries));
         enter(&self.route, entrant, deliveries, times, trace)
     }
 
     /// Nobody came to tell.
-    pub(crate) fn give_up(self, times: Times<'_>, trace: &mut impl Trace) -> Rejection {
+    pub(crate) fn give_up(self, times: &Times<'_>, trace: &mut impl Trace) -> Rejection {
         trace.note(|| Note::Account { of: self.lack.of, found: Found::Unavailable });
         count_refused(&self.route, self.entrant.caller.as_deref(), times);
         Rejection::QuotaUnavailable

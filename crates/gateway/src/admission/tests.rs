@@ -10,6 +10,7 @@ use crate::request::{Assumed, Look, Received};
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
 use crate::trace::NoTrace;
+use crate::wall::WallClock;
 
 /// One route, whose first throttles are by client.
 fn model(rules: &str, by_client: usize) -> Model {
@@ -45,8 +46,8 @@ impl Gate {
         let method = Method::POST;
         let headers = HeaderMap::new();
         let facts = facts(client.parse().unwrap(), &method, "/", &headers, Some(length));
-        admit(&facts, &self.route, Meters::Live(Times { clock: self.clock, wall: &WallClock::System }), &mut NoTrace)
-            .map(drop)
+        let times = Times { clock: self.clock, wall: WallClock::System.moment() };
+        admit(&facts, &self.route, Meters::Live(&times), &mut NoTrace).map(drop)
     }
 }
 

@@ -1,7 +1,5 @@
 //! The token that a route asks for, whoever it is from.
 
-use std::time::SystemTime;
-
 use gatepost_config::model::ProofKind;
 
 use crate::admission::Meters;
@@ -18,13 +16,13 @@ use crate::trace::{Note, Trace};
 pub(super) fn present(
     facts: &Facts<'_>,
     tokens: &Tokens,
-    meters: Meters,
+    meters: Meters<'_>,
     trace: &mut impl Trace,
 ) -> Result<ProofKinds, Rejection> {
     if matches!(meters, Meters::Full) || facts.assumed == Assumed::Somebody {
         return Ok(ProofKinds::NONE);
     }
-    let checked = tokens.check(facts.headers, SystemTime::now());
+    let checked = tokens.check(facts.headers, meters.time());
     let flaw = checked.err();
     if flaw == Some(TokenFlaw::Missing) && facts.assumed != Assumed::Nobody {
         trace.note(|| Note::TokenAssumed);

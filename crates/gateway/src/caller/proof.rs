@@ -79,12 +79,19 @@ pub(crate) struct Signature<'c> {
 }
 
 impl<'c> Signature<'c> {
-    /// Reads the signature of a request to an API in `region`.
+    /// Reads the signature of a request to an API in `region`, that came at `now`.
     ///
     /// # Errors
     /// There is none that could be good, or nobody has its access key.
-    pub(crate) fn read(facts: &Facts<'_>, region: &str, known: &'c Callers) -> Result<Self, CredentialFlaw> {
-        let presented = Presented::read(&request(facts), &Rules::execute_api(region), Timestamp::now())?;
+    pub(crate) fn read(
+        facts: &Facts<'_>,
+        region: &str,
+        known: &'c Callers,
+        now: SystemTime,
+    ) -> Result<Self, CredentialFlaw> {
+        // No signature is good at a time that has no date.
+        let now = Timestamp::try_from(now).unwrap_or(Timestamp::MAX);
+        let presented = Presented::read(&request(facts), &Rules::execute_api(region), now)?;
         let found = known.with_access_key(presented.access_key_id());
         let (caller, access) = found.ok_or(SignatureError::UnknownCredentials)?;
         Ok(Self { caller, access, presented })

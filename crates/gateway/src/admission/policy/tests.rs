@@ -71,7 +71,7 @@ fn text(key: &Key, fields: &[(HeaderName, &[u8])]) -> Option<String> {
         headers.append(name, value);
     }
     let facts = facts(&Method::GET, "/", &headers);
-    match Circumstances::of(&facts, None).value(key) {
+    match Circumstances::of(&facts, None, Meters::Full).value(key) {
         Values::Absent => None,
         Values::One(Value::Text(text)) => Some(text.to_owned()),
         other @ (Values::One(_) | Values::Many(_)) => panic!("{other:?}"),

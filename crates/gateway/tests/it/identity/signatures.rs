@@ -1,7 +1,7 @@
 //! AWS Signature Version 4.
 
 use gatepost_config::model::ProofKind;
-use gatepost_testkit::Response;
+use gatepost_testkit::{Books, Response};
 use http_body_util::Full;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -110,6 +110,29 @@ async fn natively_every_flaw_is_the_same_401() {
         assert_eq!(line["caller"], serde_json::Value::Null, "{line}");
     }
     assert_eq!(world.origin.bytes_read(), 0);
+}
+
+#[tokio::test]
+async fn a_signature_is_good_for_fifteen_minutes_to_the_second() {
+    // 2026-01-15, 12:00.
+    const SIGNED: i64 = 1_768_478_400;
+    const MINUTES: i64 = 60;
+    let books = Books::at(SIGNED);
+    let world = Api::of(vec![acme()]).imitation().proof(&[ProofKind::SigV4]).start_with_books(&books).await;
+    let request = get("/prod/pets").signed(Signing { at: Some(SIGNED), ..BY_ACME });
+    for good in [0, 15 * MINUTES, -15 * MINUTES] {
+        books.set(SIGNED + good);
+        let response = world.ask(&request).await;
+        assert_eq!(response.status, 200, "{good}: {}", response.text());
+    }
+    for (bad, text) in [
+        (15 * MINUTES + 1, "Signature expired: 20260115T120000Z is now earlier than 20260115T120001Z"),
+        (16 * MINUTES, "Signature expired: 20260115T120000Z is now earlier than 20260115T120100Z"),
+        (-15 * MINUTES - 1, "Signature not yet current: "),
+    ] {
+        books.set(SIGNED + bad);
+        assert_says(&world.ask(&request).await, "InvalidSignatureException", text);
+    }
 }
 
 #[tokio::test]

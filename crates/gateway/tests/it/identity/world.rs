@@ -5,7 +5,7 @@ use std::path::Path;
 use aws_lc_rs::digest::{SHA256, digest};
 use gatepost_config::model::ProofKind;
 use gatepost_sigv4::{BodyToSign, Credentials, PathForm, PayloadHash, Request, SecretKey, SessionToken, Signer};
-use gatepost_testkit::{Json, Origin, Raw, Response, Script, TestGateway};
+use gatepost_testkit::{Books, Json, Origin, Raw, Response, Script, TestGateway};
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 
@@ -84,6 +84,14 @@ impl Api {
         let origin = Origin::start(Script::ok("hello")).await;
         let directory = TempDir::new().expect("a directory");
         let gateway = TestGateway::start(&self.text(&origin, &directory)).await;
+        World { gateway, origin }
+    }
+
+    /// Where it is what time these books say.
+    pub(super) async fn start_with_books(&self, books: &Books) -> World {
+        let origin = Origin::start(Script::ok("hello")).await;
+        let directory = TempDir::new().expect("a directory");
+        let gateway = TestGateway::start_with_books(&self.text(&origin, &directory), books).await;
         World { gateway, origin }
     }
 
@@ -228,6 +236,8 @@ pub(super) struct Signing {
     pub(super) is_declared: bool,
     /// Minutes that its clock is ahead.
     pub(super) ahead: i64,
+    /// The second since 1970 that its clock stands still at; absent: it goes.
+    pub(super) at: Option<i64>,
 }
 
 /// As acme signs.
@@ -239,6 +249,7 @@ pub(super) const BY_ACME: Signing = Signing {
     service: "execute-api",
     is_declared: false,
     ahead: 0,
+    at: None,
 };
 
 /// As bob signs.
@@ -315,6 +326,7 @@ impl Signing {
     }
 
     fn now(self) -> Timestamp {
-        Timestamp::now() + SignedDuration::from_mins(self.ahead)
+        let now = self.at.map_or_else(Timestamp::now, |at| Timestamp::from_second(at).expect("a date"));
+        now + SignedDuration::from_mins(self.ahead)
     }
 }
