@@ -6,4 +6,4 @@ mod keys;
 mod policies;
 mod questions;
 mod signatures;
-mod world;
+pub(crate) mod world;

@@ -19,6 +19,7 @@ mod identity;
 mod limited;
 mod limits;
 mod limits_of_callers;
+mod matrix;
 mod max_body;
 mod names;
 mod one_form;

@@ -9,78 +9,78 @@ use gatepost_testkit::{Books, Json, Origin, Raw, Response, Script, TestGateway};
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 
-pub(super) const ACCOUNT: &str = "111122223333";
-pub(super) const OTHER_ACCOUNT: &str = "444455556666";
+pub(crate) const ACCOUNT: &str = "111122223333";
+pub(crate) const OTHER_ACCOUNT: &str = "444455556666";
 
 /// What acme has.
-pub(super) const KEY: &str = "gp_acme0123456789abcdef";
-pub(super) const ID: &str = "AKIAACMEEXAMPLE00001";
-pub(super) const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+pub(crate) const KEY: &str = "gp_acme0123456789abcdef";
+pub(crate) const ID: &str = "AKIAACMEEXAMPLE00001";
+pub(crate) const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 /// What bob has.
-pub(super) const OTHER_KEY: &str = "gp_bob0123456789abcdefg";
-pub(super) const OTHER_ID: &str = "AKIABOBEXAMPLE000001";
-pub(super) const OTHER_SECRET: &str = "bobsXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+pub(crate) const OTHER_KEY: &str = "gp_bob0123456789abcdefg";
+pub(crate) const OTHER_ID: &str = "AKIABOBEXAMPLE000001";
+pub(crate) const OTHER_SECRET: &str = "bobsXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 
 /// A caller as a configuration would have it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Known {
-    pub(super) name: &'static str,
-    pub(super) keys: Vec<&'static str>,
+pub(crate) struct Known {
+    pub(crate) name: &'static str,
+    pub(crate) keys: Vec<&'static str>,
     /// Id, secret and session token.
-    pub(super) access: Vec<(&'static str, &'static str, Option<&'static str>)>,
+    pub(crate) access: Vec<(&'static str, &'static str, Option<&'static str>)>,
     /// The secret of its GitHub webhooks.
-    pub(super) signed: Option<&'static str>,
-    pub(super) policy: Option<Json>,
-    pub(super) from: Option<&'static str>,
+    pub(crate) signed: Option<&'static str>,
+    pub(crate) policy: Option<Json>,
+    pub(crate) from: Option<&'static str>,
     /// Instead of a user of the API's account.
-    pub(super) arn: Option<&'static str>,
+    pub(crate) arn: Option<&'static str>,
 }
 
 /// Acme, by key and by signature.
-pub(super) fn acme() -> Known {
+pub(crate) fn acme() -> Known {
     Known { name: "acme", keys: vec![KEY], access: vec![(ID, SECRET, None)], ..Known::default() }
 }
 
 /// Bob, likewise.
-pub(super) fn bob() -> Known {
+pub(crate) fn bob() -> Known {
     Known { name: "bob", keys: vec![OTHER_KEY], access: vec![(OTHER_ID, OTHER_SECRET, None)], ..Known::default() }
 }
 
 /// A gateway with one API below `/prod`, and the backend behind it.
-pub(super) struct World {
-    pub(super) gateway: TestGateway,
-    pub(super) origin: Origin,
+pub(crate) struct World {
+    pub(crate) gateway: TestGateway,
+    pub(crate) origin: Origin,
 }
 
 /// How the API is set up.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Api {
-    pub(super) callers: Vec<Known>,
+pub(crate) struct Api {
+    pub(crate) callers: Vec<Known>,
     /// Those who may enter; absent: any.
-    pub(super) listed: Option<Vec<&'static str>>,
-    pub(super) proof: Vec<ProofKind>,
-    pub(super) is_imitation: bool,
+    pub(crate) listed: Option<Vec<&'static str>>,
+    pub(crate) proof: Vec<ProofKind>,
+    pub(crate) is_imitation: bool,
     /// The API's policy.
-    pub(super) policy: Option<Json>,
+    pub(crate) policy: Option<Json>,
     /// Another line of the route.
-    pub(super) route: &'static str,
+    pub(crate) route: &'static str,
 }
 
 impl Api {
-    pub(super) fn of(callers: Vec<Known>) -> Self {
+    pub(crate) fn of(callers: Vec<Known>) -> Self {
         Self { callers, ..Self::default() }
     }
 
     /// As API Gateway has it.
-    pub(super) fn imitation(self) -> Self {
+    pub(crate) fn imitation(self) -> Self {
         Self { is_imitation: true, ..self }
     }
 
-    pub(super) fn proof(self, proof: &[ProofKind]) -> Self {
+    pub(crate) fn proof(self, proof: &[ProofKind]) -> Self {
         Self { proof: proof.to_vec(), ..self }
     }
 
-    pub(super) async fn start(&self) -> World {
+    pub(crate) async fn start(&self) -> World {
         let origin = Origin::start(Script::ok("hello")).await;
         let directory = TempDir::new().expect("a directory");
         let gateway = TestGateway::start(&self.text(&origin, &directory)).await;
@@ -88,7 +88,7 @@ impl Api {
     }
 
     /// Where it is what time these books say.
-    pub(super) async fn start_with_books(&self, books: &Books) -> World {
+    pub(crate) async fn start_with_books(&self, books: &Books) -> World {
         let origin = Origin::start(Script::ok("hello")).await;
         let directory = TempDir::new().expect("a directory");
         let gateway = TestGateway::start_with_books(&self.text(&origin, &directory), books).await;
@@ -96,7 +96,7 @@ impl Api {
     }
 
     /// The configuration, with its files in `directory`, which are read once.
-    pub(super) fn text(&self, origin: &Origin, directory: &TempDir) -> String {
+    pub(crate) fn text(&self, origin: &Origin, directory: &TempDir) -> String {
         let files = Files(directory.path());
         let (entry, url) = (self.entry(), origin.url());
         let compat = if self.is_imitation { "compat = \"aws-rest\"" } else { "" };
@@ -182,19 +182,19 @@ impl Known {
 }
 
 /// As configurations have it.
-fn hash(key: &str) -> String {
+pub(crate) fn hash(key: &str) -> String {
     let digest = digest(&SHA256, key.as_bytes());
     digest.as_ref().iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 impl World {
     /// Sends a request of these lines from another address than the test's.
-    pub(super) async fn ask(&self, request: &Sent) -> Response {
+    pub(crate) async fn ask(&self, request: &Sent) -> Response {
         Raw::connect(self.gateway.address()).await.send_while_reading(request.bytes()).await
     }
 
     /// The last line of the access log, when so many have been written.
-    pub(super) async fn logged(&self, count: usize) -> Json {
+    pub(crate) async fn logged(&self, count: usize) -> Json {
         let lines = self.gateway.log_until(|lines| lines.len() >= count, crate::setup::SOON).await;
         lines[count - 1].clone()
     }
@@ -202,15 +202,15 @@ impl World {
 
 /// A request as a client sends it.
 #[derive(Debug, Clone)]
-pub(super) struct Sent {
-    pub(super) method: &'static str,
-    pub(super) path: String,
-    pub(super) query: String,
-    pub(super) fields: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Sent {
+    pub(crate) method: &'static str,
+    pub(crate) path: String,
+    pub(crate) query: String,
+    pub(crate) fields: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
-pub(super) fn get(path: &str) -> Sent {
+pub(crate) fn get(path: &str) -> Sent {
     Sent {
         method: "GET",
         path: path.to_owned(),
@@ -220,28 +220,28 @@ pub(super) fn get(path: &str) -> Sent {
     }
 }
 
-pub(super) fn post(path: &str, body: &[u8]) -> Sent {
+pub(crate) fn post(path: &str, body: &[u8]) -> Sent {
     Sent { method: "POST", body: body.to_vec(), ..get(path) }
 }
 
 /// How a request is signed.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Signing {
-    pub(super) id: &'static str,
-    pub(super) secret: &'static str,
-    pub(super) token: Option<&'static str>,
-    pub(super) region: &'static str,
-    pub(super) service: &'static str,
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Signing {
+    pub(crate) id: &'static str,
+    pub(crate) secret: &'static str,
+    pub(crate) token: Option<&'static str>,
+    pub(crate) region: &'static str,
+    pub(crate) service: &'static str,
     /// Whether the hash of the body is told.
-    pub(super) is_declared: bool,
+    pub(crate) is_declared: bool,
     /// Minutes that its clock is ahead.
-    pub(super) ahead: i64,
+    pub(crate) ahead: i64,
     /// The second since 1970 that its clock stands still at; absent: it goes.
-    pub(super) at: Option<i64>,
+    pub(crate) at: Option<i64>,
 }
 
 /// As acme signs.
-pub(super) const BY_ACME: Signing = Signing {
+pub(crate) const BY_ACME: Signing = Signing {
     id: ID,
     secret: SECRET,
     token: None,
@@ -253,20 +253,20 @@ pub(super) const BY_ACME: Signing = Signing {
 };
 
 /// As bob signs.
-pub(super) const BY_BOB: Signing = Signing { id: OTHER_ID, secret: OTHER_SECRET, ..BY_ACME };
+pub(crate) const BY_BOB: Signing = Signing { id: OTHER_ID, secret: OTHER_SECRET, ..BY_ACME };
 
 impl Sent {
-    pub(super) fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         self.fields.push((name.to_owned(), value.into()));
         self
     }
 
     /// From another address.
-    pub(super) fn from(self, address: &str) -> Self {
+    pub(crate) fn from(self, address: &str) -> Self {
         self.with("x-forwarded-for", address)
     }
 
-    pub(super) fn signed(mut self, by: Signing) -> Self {
+    pub(crate) fn signed(mut self, by: Signing) -> Self {
         let credentials = by.credentials();
         let signer =
             Signer { credentials: &credentials, region: by.region, service: by.service, path: PathForm::EscapedTwice };
@@ -279,7 +279,7 @@ impl Sent {
     }
 
     /// With its signature in the query.
-    pub(super) fn presigned(mut self, by: Signing) -> Self {
+    pub(crate) fn presigned(mut self, by: Signing) -> Self {
         let credentials = by.credentials();
         let signer =
             Signer { credentials: &credentials, region: by.region, service: by.service, path: PathForm::EscapedTwice };
@@ -290,13 +290,13 @@ impl Sent {
     }
 
     /// With a field changed after it was signed.
-    pub(super) fn changed(mut self, name: &str, change: impl Fn(&str) -> String) -> Self {
+    pub(crate) fn changed(mut self, name: &str, change: impl Fn(&str) -> String) -> Self {
         let field = self.fields.iter_mut().find(|(field, _)| field == name).expect("it has that field");
         field.1 = change(&field.1);
         self
     }
 
-    pub(super) fn field(&self, name: &str) -> &str {
+    pub(crate) fn field(&self, name: &str) -> &str {
         &self.fields.iter().find(|(field, _)| field == name).expect("it has that field").1
     }
 
@@ -307,7 +307,7 @@ impl Sent {
         Request::new(self.method, &self.path, &self.query, fields)
     }
 
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let Self { method, path, query, fields, body } = self;
         let query = if query.is_empty() { String::new() } else { format!("?{query}") };
         let fields: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
