@@ -3,36 +3,31 @@
 //! Neither is ever gathered: a piece is read when the other side has room for it. Only a body that must be seen whole
 //! before it may go on is kept (`spool.rs`).
 
+mod exchange;
 mod kept;
 
+pub(crate) use self::exchange::Exchange;
 pub(crate) use self::kept::KeptBody;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use gatepost_meter::{Level, Slot, UnixSeconds};
-use gatepost_net::BelievedHeader;
-use http::{HeaderValue, Method};
+use gatepost_meter::Slot;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::Instant;
 
-use crate::admission::Permit;
-use crate::caller::{AHEAD, ProofKinds, Spending, Spent};
-use crate::compat::Imitation;
+use crate::caller::{AHEAD, Spent};
 use crate::connection::Connection;
 use crate::forward::pool::Pooled;
 use crate::forward::trailers;
-use crate::record::{Ended, Record, RequestId};
+use crate::record::Ended;
 use crate::spool::Kept;
 use crate::stream::{BodyFailure, Stream};
-use crate::trace::Notes;
 
 /// The body of a request where both reach it: whoever sends it on, and the stream it comes on, which takes it back when
 /// the exchange is over.
@@ -464,142 +459,6 @@ impl Body for ResponseBody {
         match &self.content {
             Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Content::Streamed(hint) => *hint,
-        }
-    }
-}
-
-/// A request being served: what its record will say, and what it holds until its answer has ended.
-///
-/// Dropped wherever the exchange ends, by an answer or because the client went away.
-#[derive(Debug)]
-pub(crate) struct Exchange {
-    pub(crate) stream: Stream,
-    /// The client's address.
-    pub(crate) client: IpAddr,
-    /// In which header the request's sender is believed about its client.
-    pub(crate) believed: BelievedHeader,
-    /// Of an API that imitates AWS.
-    pub(crate) imitation: Option<Box<Imitation>>,
-    permit: Option<Permit>,
-    /// What pays for the bytes of the answer, if they cost anything.
-    spending: Option<Box<Spending>>,
-    /// There until it is sent off.
-    record: Option<Box<Record>>,
-    ended: Ended,
-    bytes_out: u64,
-}
-
-impl Exchange {
-    pub(crate) fn begin(stream: Stream, record: Box<Record>, body: Option<Rc<SharedBody>>) -> Self {
-        stream.begin(body);
-        stream.connection.worker.begin_exchange();
-        let (client, believed) = (stream.connection.client, BelievedHeader::Off);
-        Self {
-            stream,
-            client,
-            believed,
-            imitation: None,
-            permit: None,
-            spending: None,
-            record: Some(record),
-            ended: Ended::Client,
-            bytes_out: 0,
-        }
-    }
-
-    /// The client's address as text.
-    pub(crate) fn client_text(&self) -> &HeaderValue {
-        self.record.as_ref().map_or(&self.stream.connection.client_text, |record| &record.client)
-    }
-
-    /// Whether the client wants the head of the answer alone.
-    pub(crate) fn is_head_alone(&self) -> bool {
-        self.record.as_ref().is_some_and(|record| record.method == Some(Method::HEAD))
-    }
-
-    /// Adds to the record.
-    pub(crate) fn note(&mut self, addition: impl FnOnce(&mut Record)) {
-        if let Some(record) = &mut self.record {
-            addition(record);
-        }
-    }
-
-    /// Answers it as AWS would.
-    pub(crate) fn imitate(&mut self, make: impl FnOnce(RequestId) -> Imitation) {
-        self.imitation = self.record.as_ref().map(|record| Box::new(make(record.id)));
-    }
-
-    /// Listens to what is decided about the request, for its record.
-    pub(crate) fn trace(&mut self) -> Option<&mut Notes> {
-        self.record.as_mut().map(|record| &mut record.notes)
-    }
-
-    /// The proofs that its headers may hold: those that it gave, and keys wherever they are proofs.
-    pub(crate) fn proofs(&self) -> ProofKinds {
-        self.permit.as_ref().map_or(ProofKinds::NONE, Permit::proofs)
-    }
-
-    /// It did not arrive, so if it comes again that is no replay.
-    pub(crate) fn forget_delivery(&mut self) {
-        self.permit.iter_mut().for_each(Permit::forget_delivery);
-    }
-
-    /// Keeps what admission gave until the answer has ended.
-    pub(crate) fn hold(&mut self, mut permit: Permit) {
-        self.spending = permit.take_spending();
-        self.permit = Some(permit);
-    }
-
-    /// What is left of its caller's quota.
-    pub(crate) fn level(&self) -> Option<(Level, UnixSeconds)> {
-        self.permit.as_ref()?.level()
-    }
-
-    /// The answer is a refusal, and costs nothing.
-    pub(crate) fn spend_nothing(&mut self) {
-        self.spending = None;
-    }
-
-    /// What pays for the bytes of an upgraded connection.
-    pub(crate) fn take_spending(&mut self) -> Option<Box<Spending>> {
-        self.spending.take()
-    }
-}
-
-impl Exchange {
-    /// What an upgraded connection came to.
-    pub(crate) fn tunnelled(&mut self, bytes_in: u64, bytes_out: u64, ended: Ended) {
-        self.stream.progress.bytes_in.set(bytes_in);
-        self.bytes_out = bytes_out;
-        self.ended = ended;
-    }
-}
-
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        let Stream { connection, progress } = &self.stream;
-        let now = Instant::now();
-        self.stream.end(now);
-        drop(progress.answering.borrow_mut().take());
-        if let Some(permit) = self.permit.take() {
-            permit.sent(self.bytes_out);
-        }
-        let ended = progress.cut.take().unwrap_or(self.ended);
-        if ended == Ended::Client && !progress.is_answered() {
-            connection.took_back();
-        } else {
-            connection.answered();
-        }
-        let worker = &connection.worker;
-        let stopped = ended == Ended::Client && worker.is_quitting();
-        let ended = if stopped { Ended::Stop } else { ended };
-        worker.end_exchange();
-        if let Some(mut record) = self.record.take() {
-            record.took = now.saturating_duration_since(record.started);
-            record.bytes_in = progress.bytes_in.get();
-            record.bytes_out = self.bytes_out;
-            record.ended = ended;
-            worker.finish(record);
         }
     }
 }

@@ -1,34 +1,38 @@
 //! From a resolved model to a snapshot, and what lives on from one snapshot to the next.
 
 mod callers;
+mod entry;
+mod upstreams;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+pub(crate) use self::upstreams::host_text;
+
+use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, RandomState};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use gatepost_config::Secret;
-use gatepost_config::model::{self, Model, ProofKind, ThrottleBy};
+use gatepost_config::model::{self, Model, ThrottleBy};
 use gatepost_meter::{Bucket, ClientTable, Law, MemoryLedger, Nanos, Slots};
-use gatepost_net::tls::{Alpn, ClientTls, ServerTls, TlsError};
-use gatepost_net::{BelievedHeader, Destination, Fence, Host};
+use gatepost_net::tls::{ClientTls, ServerTls};
 use gatepost_prefix::PrefixSet;
 use gatepost_ranges::{Feeds, LiveSet};
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 
-use crate::caller::{Access, Account, Books, Caller, CallerMeters, CallerRoute, Callers, ProofKinds};
+use self::upstreams::{ClientName, TargetName, upstream_name};
+use crate::caller::{Access, Account, Books, CallerMeters, CallerRoute, Callers};
 use crate::gateway::ApplyError;
 use crate::log_line::route_fields;
 use crate::router::Router;
-use crate::signature::{Memory, Signed};
+use crate::signature::Memory;
 use crate::snapshot::{
-    Action, AddressRule, Addresses, Api, ApiNames, Behind, CallerRule, Entry, Forward, Hosts, ListenKey, Listener,
-    Meter, NamedMeter, Parallel, Redirect, Respond, Route, RouteNumber, Rules, Snapshot, Who,
+    Action, Addresses, Api, ApiNames, Forward, Hosts, ListenKey, Listener, Meter, NamedMeter, Parallel, Redirect,
+    Respond, Route, RouteNumber, Snapshot,
 };
 use crate::stats::Stats;
-use crate::token::{Keyring, Tokens};
-use crate::upstream::{Check, Common, Condition, Security, Target, Upstream, target_hash};
+use crate::token::Keyring;
+use crate::upstream::{Check, Common, Target, Upstream};
 
 /// What outlives a snapshot, under names that a reload does not change.
 #[derive(Debug)]
@@ -77,19 +81,6 @@ struct MeterName {
     by: ThrottleBy,
     index: usize,
 }
-
-/// What a target is known by: all that makes connections to it what they are, and whose requests judge it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct TargetName {
-    upstream: Arc<str>,
-    target: model::Target,
-    networks: Option<Vec<ipnet::IpNet>>,
-    http: model::HttpVersion,
-    ca: Option<Arc<[u8]>>,
-}
-
-/// What the TLS to targets is known by: the authorities, and what is spoken inside.
-type ClientName = (Option<Arc<[u8]>>, model::HttpVersion);
 
 /// An upstream as it was written, and what it was compiled to.
 type CompiledUpstream = (Arc<model::Upstream>, Arc<Upstream>);
@@ -247,21 +238,6 @@ impl Lasting {
             }
         }
         Ok(())
-    }
-
-    /// The TLS to the targets of an upstream; the same as before, with its sessions, if nothing has changed.
-    fn client(&mut self, upstream: &model::Upstream) -> Result<ClientTls, TlsError> {
-        let name = (upstream.ca.clone(), upstream.http);
-        if let Some(known) = self.clients.get(&name) {
-            return Ok(known.clone());
-        }
-        let alpn = match upstream.http {
-            model::HttpVersion::One => Alpn::Http1,
-            model::HttpVersion::Two => Alpn::Http2,
-        };
-        let made = ClientTls::new(upstream.ca.as_deref(), alpn)?;
-        self.clients.insert(name, made.clone());
-        Ok(made)
     }
 
     /// The keys of the issuers that the model compiled last names.
@@ -427,159 +403,6 @@ impl Compiler<'_> {
         Arc::clone(self.lasting.slots.entry((Arc::clone(api), Arc::clone(route))).or_default())
     }
 
-    fn entry(
-        &mut self,
-        entry: &model::Entry,
-        api: &Arc<str>,
-        route: &Arc<str>,
-        compat: Option<model::Compat>,
-    ) -> Entry {
-        match entry {
-            model::Entry::Open => Entry::Open,
-            // Rules that ask for nothing let nobody in. No configuration has them.
-            model::Entry::Rules(model::Rules { from: None, policies, signed: None, callers: None, token: None })
-                if policies.is_empty() =>
-            {
-                let nobody = model::AddressRule { from: Vec::new(), except: Vec::new() };
-                let from = Some(self.from(&nobody));
-                Entry::Rules(Rules { from, policies: Box::default(), signed: None, callers: None, token: None })
-            }
-            model::Entry::Rules(rules) => Entry::Rules(Rules {
-                from: rules.from.as_ref().map(|rule| self.from(rule)),
-                policies: rules.policies.iter().map(Arc::clone).collect(),
-                signed: rules.signed.as_ref().map(|signed| Box::new(self.signed(signed, api, route))),
-                callers: rules.callers.as_ref().map(|rule| self.caller_rule(rule, rules, compat)),
-                token: rules.token.as_ref().map(|rule| Tokens::new(Arc::clone(rule), self.keyring(&rule.issuer))),
-            }),
-        }
-    }
-
-    /// The keys of an issuer: those that were there before, if it was named before.
-    fn keyring(&mut self, issuer: &Arc<str>) -> Arc<Keyring> {
-        self.used_issuers.insert(Arc::clone(issuer));
-        let known = self.lasting.keyrings.entry(Arc::clone(issuer));
-        Arc::clone(known.or_insert_with(|| Keyring::new(Arc::clone(issuer))))
-    }
-
-    /// What the route remembers stays with it, whatever becomes of its secrets.
-    fn signed(&mut self, signed: &model::Signed, api: &Arc<str>, route: &Arc<str>) -> Signed {
-        let memory = self.lasting.signed.entry((Arc::clone(api), Arc::clone(route))).or_default();
-        Signed::new(signed, Arc::clone(memory))
-    }
-
-    fn caller_rule(&self, rule: &model::CallerRule, rules: &model::Rules, compat: Option<model::Compat>) -> CallerRule {
-        let known = &self.callers;
-        let (who, mut kinds, mut signers) = match &rule.who {
-            model::Who::Any => (Who::Any, known.kinds, Arc::clone(&known.signers)),
-            model::Who::Named(names) => {
-                let mut named: Vec<&Arc<Caller>> = names.iter().filter_map(|name| known.named(name)).collect();
-                named.sort_unstable_by_key(|caller| caller.number);
-                let kinds = named.iter().fold(ProofKinds::NONE, |kinds, caller| kinds.and(caller.kinds()));
-                let signers = named.iter().filter(|caller| caller.signed.is_some()).map(|caller| caller.number);
-                (Who::Named(named.iter().map(|caller| caller.number).collect()), kinds, signers.collect())
-            }
-        };
-        let asked: ProofKinds = rule.proof.iter().copied().collect();
-        if rules.signed.is_some() {
-            // The route says how bodies are signed.
-            kinds = kinds.without(ProofKinds::of(ProofKind::Signed));
-            signers = Arc::default();
-        }
-        kinds = kinds.and(asked);
-        if compat.is_some() && !asked.is_empty() {
-            // As API Gateway does not look at the key of a method that needs none.
-            kinds = asked;
-        }
-        CallerRule { who, proof: rule.proof.clone(), kinds, signers, known: Arc::clone(known) }
-    }
-
-    /// What they have of their limits stays with them, under their names; what was derived from their secrets with these.
-    fn callers(&mut self, written: &[Arc<model::Caller>]) -> Callers {
-        let compiled = written.iter().zip(0..).map(|(written, number)| {
-            let Lasting { callers, books, .. } = &mut *self.lasting;
-            let known = callers.entry(Arc::clone(&written.name));
-            let meters = Arc::clone(known.or_insert_with(|| Arc::new(CallerMeters::new(written, books))));
-            // Of one that was gone there may be less than its limits say.
-            if meters.follow(written) | self.lasting.gone_callers.contains(&written.name) {
-                self.changed_callers.push(number);
-            }
-            let from = written.from.as_ref().map(|from| self.addresses(from));
-            let access = written.access_keys.iter().map(|access| self.access(access)).collect();
-            let signed = written.signed.as_ref().map(|signed| {
-                let memory = self.lasting.signers.entry(Arc::clone(&written.name)).or_default();
-                Box::new(Signed::new(signed, Arc::clone(memory)))
-            });
-            Arc::new(Caller { number, written: Arc::clone(written), from, access, signed, meters })
-        });
-        let compiled: Vec<_> = compiled.collect();
-        let issuers: BTreeSet<_> =
-            written.iter().flat_map(|caller| &caller.token).map(|token| &token.rule.issuer).collect();
-        let keyrings = issuers.into_iter().map(|issuer| self.keyring(issuer)).collect();
-        let callers = Callers::new(compiled, keyrings);
-        let Lasting { callers: known, gone_callers, .. } = &mut *self.lasting;
-        gone_callers.clear();
-        if known.len() > written.len() {
-            gone_callers.extend(known.keys().filter(|name| callers.named(name).is_none()).map(Arc::clone));
-        }
-        callers
-    }
-
-    fn access(&mut self, written: &model::AccessKey) -> Arc<Access> {
-        if let Some(known) = self.lasting.access.get(&written.id).filter(|known| known.is_of(written)) {
-            return Arc::clone(known);
-        }
-        let access = Arc::new(Access::new(written));
-        self.lasting.access.insert(written.id.clone(), Arc::clone(&access));
-        access
-    }
-
-    fn from(&mut self, rule: &model::AddressRule) -> AddressRule {
-        AddressRule { from: self.addresses(&rule.from), except: self.addresses(&rule.except) }
-    }
-
-    fn behind(&mut self, behind: &model::Behind) -> Behind {
-        Behind {
-            senders: self.addresses(&behind.senders),
-            header: match behind.forwarded {
-                model::ForwardedHeader::Off => BelievedHeader::Off,
-                model::ForwardedHeader::XForwardedFor => BelievedHeader::XForwardedFor,
-                model::ForwardedHeader::Forwarded => BelievedHeader::Forwarded,
-            },
-            proxy_protocol: behind.proxy_protocol,
-        }
-    }
-
-    /// The literal networks become one set; named sets are shared.
-    fn addresses(&mut self, entries: &[model::AddressEntry]) -> Addresses {
-        let mut sets = Vec::new();
-        let mut live = Vec::new();
-        let mut literals = Vec::new();
-        for entry in entries {
-            match &entry.addresses {
-                model::Addresses::Network(network) => literals.push(*network),
-                model::Addresses::Set(set) => match self.lasting.feeds.get(set) {
-                    Some(fetched) => live.push(fetched),
-                    None => sets.push(self.set(set)),
-                },
-            }
-        }
-        if !literals.is_empty() {
-            let compiled = self.literals.entry(literals);
-            sets.push(Arc::clone(compiled.or_insert_with_key(|networks| Arc::new(networks.iter().copied().collect()))));
-        }
-        // The sets live as long as this compilation, so no two are ever at one place.
-        let name = (sets.iter().map(Arc::as_ptr).collect(), live.iter().map(Arc::as_ptr).collect());
-        let alike = self.lists.entry(name);
-        alike.or_insert_with(|| Addresses { fixed: sets.into(), live: live.into() }).clone()
-    }
-
-    fn set(&mut self, set: &Arc<model::AddressSet>) -> Arc<PrefixSet> {
-        let compiled = self.sets.entry(Arc::as_ptr(set));
-        let compiled = compiled.or_insert_with(|| Arc::new(set.source.fixed().iter().copied().collect()));
-        self.fixed_sets.insert(Arc::clone(&set.name), Arc::clone(compiled));
-        Arc::clone(compiled)
-    }
-
     fn action(&mut self, action: &model::Action) -> Action {
         match action {
             model::Action::Forward(forward) => Action::Forward(Forward {
@@ -600,62 +423,6 @@ impl Compiler<'_> {
                 Action::Redirect(Redirect { to: redirect.to.clone(), status: redirect.status })
             }
         }
-    }
-
-    fn upstream(&mut self, upstream: &Arc<model::Upstream>) -> Arc<Upstream> {
-        let name = upstream_name(upstream);
-        let same_name = self.upstreams.get(&name).into_iter().flatten();
-        if let Some((_, alike)) = same_name.into_iter().find(|(known, _)| known == upstream) {
-            return Arc::clone(alike);
-        }
-        let made = Arc::new(self.new_upstream(Arc::clone(&name), upstream));
-        self.upstreams.entry(name).or_default().push((Arc::clone(upstream), Arc::clone(&made)));
-        made
-    }
-
-    fn new_upstream(&mut self, name: Arc<str>, upstream: &model::Upstream) -> Upstream {
-        let common = self.lasting.upstreams.entry(Arc::clone(&name)).or_insert_with(|| Arc::new(Common::new(name)));
-        let common = Arc::clone(common);
-        let targets: Vec<_> = upstream.targets.iter().map(|target| self.target(target, upstream, &common)).collect();
-        if let Some(health) = &upstream.health {
-            let checks = targets.iter().map(|target| Check { target: Arc::clone(target), health: health.clone() });
-            self.lasting.checks.extend(checks);
-        }
-        Upstream::new(targets, upstream.balance, upstream.eject, upstream.http, common)
-    }
-
-    fn target(&mut self, target: &model::Target, upstream: &model::Upstream, common: &Arc<Common>) -> Arc<Target> {
-        let name = TargetName {
-            upstream: Arc::clone(&common.name),
-            target: target.clone(),
-            networks: upstream.networks.clone(),
-            http: upstream.http,
-            ca: upstream.ca.clone(),
-        };
-        self.used_targets.insert(name.clone());
-        if let Some(known) = self.lasting.targets.get(&name) {
-            return Arc::clone(known);
-        }
-        let security = match target.tls {
-            false => Security::Open,
-            true => self.lasting.client(upstream).map_or(Security::Unusable, Security::Tls),
-        };
-        self.lasting.next_target += 1;
-        let url: Arc<str> = url(target).into();
-        let made = Arc::new(Target {
-            id: self.lasting.next_target,
-            destination: destination(target, upstream.networks.as_ref()),
-            security,
-            http: upstream.http,
-            host: own_host(target),
-            label: format!("{}:{}", host_text(target), target.port).into(),
-            condition: Condition::new(target_hash(&url)),
-            url,
-            upstream: Arc::clone(common),
-            under_way: Arc::default(),
-        });
-        self.lasting.targets.insert(name, Arc::clone(&made));
-        made
     }
 
     /// Lets go of what the model no longer names. A bucket that still owes tokens stays, in case its route comes back.
@@ -728,46 +495,4 @@ fn client_slots(model: &Model) -> usize {
     let throttles = model.apis.iter().flat_map(|api| &api.throttles).chain(routes);
     let tables = throttles.filter(|throttle| throttle.by == ThrottleBy::Client).count();
     (ALL_TABLES / tables.max(1)).clamp(FEWEST, ClientTable::DEFAULT_SLOTS)
-}
-
-fn destination(target: &model::Target, networks: Option<&Vec<ipnet::IpNet>>) -> Destination {
-    let host = match &target.host {
-        model::TargetHost::Address(address) => Host::Address(*address),
-        model::TargetHost::Name(name) => Host::Name(name.clone()),
-    };
-    let fence = match networks {
-        Some(networks) => Fence::Networks(Box::new(networks.iter().copied().collect())),
-        None => Fence::Unstated,
-    };
-    Destination::new(host, target.port, fence)
-}
-
-/// What an upstream is known by. A name has no colon, so it is never taken for targets written in place.
-fn upstream_name(upstream: &model::Upstream) -> Arc<str> {
-    match &upstream.name {
-        Some(name) => Arc::clone(name),
-        None => upstream.targets.iter().map(url).collect::<Vec<_>>().join(",").into(),
-    }
-}
-
-fn url(target: &model::Target) -> String {
-    let scheme = if target.tls { "https" } else { "http" };
-    format!("{scheme}://{}:{}", host_text(target), target.port)
-}
-
-/// The target's own `Host`: with its port, unless it is the scheme's.
-fn own_host(target: &model::Target) -> HeaderValue {
-    let host = host_text(target);
-    let usual = if target.tls { 443 } else { 80 };
-    let text = if target.port == usual { host } else { format!("{host}:{}", target.port) };
-    // A resolved target's name has only the characters of names.
-    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("invalid"))
-}
-
-/// As a URL has it.
-pub(crate) fn host_text(target: &model::Target) -> String {
-    match &target.host {
-        model::TargetHost::Address(address) => Host::Address(*address).to_string(),
-        model::TargetHost::Name(name) => name.to_string(),
-    }
 }
