@@ -22,7 +22,7 @@ use self::shared::{Taken, count_refused, enter as enter_shared, look, peek};
 use crate::caller::{BodyVerifier, Caller, ProofKinds, Proven, Spending};
 use crate::clock::Clock;
 use crate::rejection::Rejection;
-use crate::request::{Assumed, Facts, Look};
+use crate::request::{Assumed, Facts};
 use crate::signature::{Claim, Delivery, Flaw, NotRemembered, Signed, Verified};
 use crate::snapshot::{AddressRule, CallerRule, Listing, Route};
 use crate::trace::{NoTrace, Note, Trace};
@@ -120,11 +120,9 @@ pub(crate) fn admit(
     }
     match meters {
         // Who is refused anyway is so before every throttle.
-        _ if held.is_some() || facts.look == Look::Again => {}
-        Meters::Live(times) => take_of_client(facts.client, &route.client_tables, times.clock, trace)?,
-        Meters::Observed(times) => {
-            look_at_client(facts.client, &route.client_tables, times.clock.now(), trace)?;
-        }
+        _ if held.is_some() => {}
+        Meters::Live(times) => take_of_client(facts, &route.client_tables, times.clock, trace)?,
+        Meters::Observed(times) => look_at_client(facts, &route.client_tables, times.clock.now(), trace)?,
         Meters::Full => {}
     }
     if let (false, Some(tokens)) = (is_imitated, tokens) {
@@ -161,6 +159,11 @@ fn pass(
     held: &mut Option<Rejection>,
     trace: &mut impl Trace,
 ) -> Result<Option<Box<Later>>, Rejection> {
+    if matches!(meters, Meters::Full)
+        && let Some(doubt) = identity.doubt.take()
+    {
+        return Err(doubt.tell(trace));
+    }
     if let Some(rule) = rule {
         *held = hold(list(rule, identity, trace), meters, identity)?;
     }
@@ -172,15 +175,16 @@ fn pass(
     }
     let mut later = None;
     if route.api.compat.is_none() {
-        if identity.claims.signers.is_empty() || identity.caller.is_some() {
-            policy::allow(facts, route, identity.caller.as_ref(), meters, trace)?;
-        } else {
+        if identity.caller.is_none() && !identity.claims.signers.is_empty() {
             later = Later::of(facts, route);
+        } else if held.is_none() && identity.doubt.is_none() {
+            let allowed = policy::allow(facts, route, identity.caller.as_ref(), meters, trace);
+            *held = hold(allowed, meters, identity)?;
         }
         fit(facts.length, route.max_body, trace)?;
     }
     if let (Meters::Live(times), None, false) = (meters, &held, identity.claims.is_empty()) {
-        peek(route, identity.caller.as_deref(), times, trace)?;
+        peek(route, identity.known(), times, trace)?;
     }
     Ok(later)
 }
@@ -311,6 +315,9 @@ impl Candidate {
         trace: &mut impl Trace,
     ) -> Result<(), Rejection> {
         let Self { route, client, identity, is_claimed, held, later } = self;
+        if let Some(doubt) = identity.doubt.take() {
+            return Err(doubt.tell(trace));
+        }
         if let (None, Some(signer)) = (&identity.caller, signer) {
             be_here(&signer, ProofKind::Signed, *client, trace)?;
             identity.caller = Some(signer);
@@ -370,7 +377,7 @@ fn enter(client: IpAddr, rule: &AddressRule, trace: &mut impl Trace) -> Result<(
 /// What a client may do to a route even with requests that are refused: so this is all that a refused one costs. None
 /// is taken when one is seen to be missing.
 fn take_of_client(
-    client: IpAddr,
+    facts: &Facts<'_>,
     tables: &[Arc<ClientTable>],
     clock: Clock,
     trace: &mut impl Trace,
@@ -379,26 +386,29 @@ fn take_of_client(
         return Ok(());
     }
     let now = clock.now();
-    if let [table] = tables {
-        let taken = table.take(client, now);
+    if let [table] = tables
+        && facts.owes(table)
+    {
+        let taken = table.take(facts.client, now);
         // What it says was there: looking first would cost as much again.
         trace.note(|| Note::Bucket { by: ThrottleBy::Client, index: 0, left: taken.map_or(0, |left| left + 1) });
         return taken.map(drop).map_err(Rejection::Throttled);
     }
-    look_at_client(client, tables, now, trace)?;
-    tables.iter().try_for_each(|table| table.take(client, now).map(drop)).map_err(Rejection::Throttled)
+    look_at_client(facts, tables, now, trace)?;
+    let mut owed = tables.iter().filter(|table| facts.owes(table));
+    owed.try_for_each(|table| table.take(facts.client, now).map(drop)).map_err(Rejection::Throttled)
 }
 
 /// Whether the client has a token in every table; the longest wait, if not.
 fn look_at_client(
-    client: IpAddr,
+    facts: &Facts<'_>,
     tables: &[Arc<ClientTable>],
     now: Nanos,
     trace: &mut impl Trace,
 ) -> Result<(), Rejection> {
     let mut longest_wait: Option<Exceeded> = None;
-    for (table, index) in tables.iter().zip(0..) {
-        let ClientLevel { tokens, retry_after, law, .. } = table.peek(client, now);
+    for (table, index) in tables.iter().zip(0..).filter(|(table, _)| facts.owes(table)) {
+        let ClientLevel { tokens, retry_after, law, .. } = table.peek(facts.client, now);
         trace.note(|| Note::Bucket { by: ThrottleBy::Client, index, left: tokens });
         if retry_after > longest_wait.map_or(Duration::ZERO, |exceeded| exceeded.retry_after) {
             longest_wait = Some(Exceeded { retry_after, law });

@@ -38,6 +38,14 @@ pub(crate) enum Outcome {
     ToHttps(StatusCode),
 }
 
+/// What a request waits for before it is judged again.
+#[derive(Debug)]
+pub(crate) struct Lacking {
+    pub(crate) keyring: Arc<Keyring>,
+    /// The route at which its client has paid for it.
+    pub(crate) paid: Option<Arc<Route>>,
+}
+
 impl Listener {
     /// Decides about a request that came in here. `is_served` tells whether its host is one that the connection's
     /// certificate stands for. Takes from no meter that is shared before everything else has been passed.
@@ -92,12 +100,16 @@ impl<'l> Decision<'l> {
     }
 
     /// The keys without which nobody knows whether it should be refused, if they may come soon.
-    pub(crate) fn keys_to_wait_for(&self, headers: &HeaderMap) -> Option<&'l Arc<Keyring>> {
+    pub(crate) fn keys_to_wait_for(&self, headers: &HeaderMap) -> Option<Lacking> {
         let rejection = self.outcome.as_ref().err()?;
         if !rejection.awaits_keys() {
             return None;
         }
-        self.route?.entry.keyring_for(headers).filter(|keyring| keyring.may_come_soon())
+        let route = self.route?;
+        let keyring = route.entry.keyring_for(headers).filter(|keyring| keyring.may_come_soon())?;
+        // Where AWS is imitated, tokens are judged before every throttle.
+        let paid = self.imitates.is_none().then(|| Arc::clone(route));
+        Some(Lacking { keyring: Arc::clone(keyring), paid })
     }
 
     /// The answer to a request that is refused.

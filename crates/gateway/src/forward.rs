@@ -15,7 +15,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gatepost_config::model::HttpVersion;
+use gatepost_config::model::{HttpVersion, ProofKind};
 use http::header::{CONNECTION, CONTENT_LENGTH, Entry, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -61,7 +61,7 @@ pub(crate) async fn forward(
     let trailers = Trailers::of(forward, &request.0);
     // Whoever agrees before the body has come would have to read it as what was agreed to. And where bodies are signed,
     // what follows an upgrade is not.
-    let is_signed = route.entry.signed().is_some();
+    let is_signed = route.entry.signed().is_some() || exchange.proofs().has(ProofKind::Signed);
     let may_ask = forward.upstream.http == HttpVersion::One && request.1.is_end_stream() && !is_signed;
     let asked = if may_ask { Asked::by(&request.0) } else { None };
     let mut request = outgoing(forward, route, below, request, exchange);

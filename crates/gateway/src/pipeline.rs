@@ -23,9 +23,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use gatepost_config::model::ProofKind;
+use gatepost_meter::ClientTable;
 use gatepost_net::{BelievedHeader, HopSource};
+use gatepost_sigv4::unsigned_query;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, LOCATION};
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
@@ -34,14 +38,13 @@ use crate::admission::{Candidate, Entered, Meters, PATIENCE, Parked, Permit};
 use crate::body::{Answering, Exchange, RequestBody, ResponseBody, SharedBody};
 use crate::compat::Imitation;
 use crate::connection::Tunnel;
-use crate::decision::{Decision, Outcome};
+use crate::decision::{Decision, Lacking, Outcome};
 use crate::forward::{Backend, Forwarded, forward};
 use crate::record::{ClientFrom, PolicyHeaders, Record, cut};
 use crate::rejection::{BadUpstream, Rejection, tell_level};
-use crate::request::{Entrance, Facts, Look};
+use crate::request::{Entrance, Facts};
 use crate::snapshot::{Action, Behind, Listener, Redirect, Respond, Route, Sender, below_base};
 use crate::stream::Stream;
-use crate::token::Keyring;
 use crate::verification::{is_doubtful, look_again, receive, tell_length};
 
 /// Serves one request.
@@ -54,12 +57,13 @@ pub(crate) async fn serve(stream: Stream, request: Request<Incoming>) -> Result<
 
     let mut spare = HeaderMap::new();
     let mut lacking = None;
-    let mut judged = judge(&parts, &body, &mut exchange, Look::First, &mut lacking);
-    if let Some(keyring) = lacking.take() {
+    let mut judged = judge(&parts, &body, &mut exchange, &[], &mut lacking);
+    if let Some(Lacking { keyring, paid }) = lacking.take() {
         // In a box of its own while it lasts, as forwarding is.
         Box::pin(keyring.refreshed()).await;
         exchange.note(|record| record.notes.clear());
-        judged = judge(&parts, &body, &mut exchange, Look::Again, &mut lacking);
+        let paid = paid.as_ref().map_or(&[][..], |route| &route.client_tables);
+        judged = judge(&parts, &body, &mut exchange, paid, &mut lacking);
     }
     let outcome = match judged {
         Ok(Judged::Admitted(permit, below)) => integrate(permit, &below, parts, body, &mut exchange).await,
@@ -131,13 +135,14 @@ fn begin(stream: Stream, parts: &Parts, body: Option<Rc<SharedBody>>) -> Exchang
     Exchange::begin(stream, record, body)
 }
 
-/// Reads the head and asks for a decision. A refusal may be another one when keys have come that are `lacking`.
+/// Reads the head and asks for a decision, of a client that has `paid` so far. A refusal may be another one when keys
+/// have come that are `lacking`.
 fn judge(
     parts: &Parts,
     body: &RequestBody,
     exchange: &mut Exchange,
-    look: Look,
-    lacking: &mut Option<Arc<Keyring>>,
+    paid: &[Arc<ClientTable>],
+    lacking: &mut Option<Lacking>,
 ) -> Result<Judged, Rejection> {
     let connection = Rc::clone(&exchange.stream.connection);
     let Parts { method, uri, headers, .. } = parts;
@@ -152,7 +157,7 @@ fn judge(
     let entrance = Entrance { client, is_secure: connection.secured.is_some(), private: listener.private.as_ref() };
     let name = |host: &[u8]| connection.host_name(host);
     let facts = match Facts::read(entrance, method, uri, headers, length, name, &mut exchange.trace()) {
-        Ok(facts) => facts.looked_at(look),
+        Ok(facts) => facts.having_paid(paid),
         Err(malformed) => {
             let host = headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
             let host = String::from_utf8_lossy(host);
@@ -167,9 +172,7 @@ fn judge(
     if let Some(asked) = decision.asked(&facts) {
         exchange.imitate(|id| Imitation::of(&asked, id, decision.refusal_at_hand()));
     }
-    if look == Look::First {
-        *lacking = decision.keys_to_wait_for(headers).cloned();
-    }
+    *lacking = decision.keys_to_wait_for(headers);
     let Decision { route, outcome, .. } = decision;
     exchange.note(|record| {
         record.route = route.cloned();
@@ -300,11 +303,16 @@ fn did_not_arrive(answer: &Result<Answer, Rejection>) -> bool {
 async fn integrate(
     permit: Permit,
     below: &BelowBase,
-    parts: Parts,
+    mut parts: Parts,
     body: RequestBody,
     exchange: &mut Exchange,
 ) -> Result<Answer, Rejection> {
     let route = Arc::clone(permit.route());
+    if permit.proofs().has(ProofKind::SigV4)
+        && let Some(unsigned) = without_signature(&parts.uri)
+    {
+        parts.uri = unsigned;
+    }
     exchange.hold(permit);
     match &route.action {
         Action::Forward(to) => {
@@ -318,6 +326,18 @@ async fn integrate(
         Action::Respond(respond) => Ok(Answer::Whole(respond.answer())),
         Action::Redirect(redirect) => redirect.answer(&route, below, &parts.uri).map(Answer::Whole),
     }
+}
+
+/// A presigned URL without what is its signature, which would open this gateway to whoever sees it; absent: it is none.
+fn without_signature(uri: &Uri) -> Option<Uri> {
+    let query = uri.query().filter(|query| query.contains("X-Amz-"))?;
+    let unsigned = unsigned_query(query);
+    let path = uri.path();
+    let target = if unsigned.is_empty() { path.to_owned() } else { format!("{path}?{unsigned}") };
+    let mut parts = uri.clone().into_parts();
+    // A part of what was a target is one.
+    parts.path_and_query = Some(target.try_into().unwrap_or(PathAndQuery::from_static("/")));
+    Uri::from_parts(parts).ok()
 }
 
 /// The one place where an answer leaves.

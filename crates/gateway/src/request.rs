@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use gatepost_config::model::Private;
 use gatepost_config::path::one_form;
+use gatepost_meter::ClientTable;
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Uri};
 
@@ -48,7 +49,8 @@ pub(crate) struct Facts<'r> {
     pub(crate) received: Received<'r>,
     /// Who is taken to have sent it, where somebody only asks what would become of it.
     pub(crate) assumed: Assumed<'r>,
-    pub(crate) look: Look,
+    /// What its client has paid already: it was judged before, and has waited for what was not known then.
+    pub(crate) paid: &'r [Arc<ClientTable>],
 }
 
 /// The target of a request as it was received.
@@ -72,16 +74,6 @@ pub(crate) enum Assumed<'r> {
     Somebody,
 }
 
-/// How often it was judged before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Look {
-    /// Not yet.
-    #[default]
-    First,
-    /// Once: it has waited for what was not known then, and its client has paid for it.
-    Again,
-}
-
 impl<'r> Received<'r> {
     fn of(uri: &'r Uri) -> Self {
         let authority = uri.authority().map(|authority| authority.as_str());
@@ -90,9 +82,14 @@ impl<'r> Received<'r> {
 }
 
 impl<'r> Facts<'r> {
-    /// The same, looked at for the first time, or again.
-    pub(crate) fn looked_at(self, look: Look) -> Self {
-        Self { look, ..self }
+    /// The same, of a client that has paid to these already.
+    pub(crate) fn having_paid(self, paid: &'r [Arc<ClientTable>]) -> Self {
+        Self { paid, ..self }
+    }
+
+    /// Whether its client has yet to pay to this one.
+    pub(crate) fn owes(&self, table: &Arc<ClientTable>) -> bool {
+        !self.paid.iter().any(|paid| Arc::ptr_eq(paid, table))
     }
 
     /// The same, sent by whoever is assumed.
@@ -146,19 +143,7 @@ impl<'r> Facts<'r> {
         let Entrance { client, is_secure, private } = entrance;
         let (host, path) = (name(host)?, one_form(uri.path()).map_err(Malformed::Path)?);
         let (received, assumed) = (Received::of(uri), Assumed::Nobody);
-        Ok(Self {
-            client,
-            is_secure,
-            private,
-            method,
-            host,
-            path,
-            headers,
-            length,
-            received,
-            assumed,
-            look: Look::First,
-        })
+        Ok(Self { client, is_secure, private, method, host, path, headers, length, received, assumed, paid: &[] })
     }
 }
 

@@ -82,12 +82,14 @@ impl Signed {
 #[must_use]
 pub fn doubtful_secrets(model: &Model) -> Vec<String> {
     let routes = model.apis.iter().flat_map(|api| &api.routes);
-    let signed = routes.filter_map(|route| Some((route, route.entry.rules()?.signed.as_deref()?)));
-    signed
-        .flat_map(|(route, signed)| signed.secrets.iter().map(move |secret| (route, secret)))
+    let of_routes = routes.filter_map(|route| Some((&route.key, route.entry.rules()?.signed.as_deref()?)));
+    let of_callers = model.callers.iter().filter_map(|caller| Some((&caller.name, caller.signed.as_deref()?)));
+    of_routes
+        .chain(of_callers)
+        .flat_map(|(whose, signed)| signed.secrets.iter().map(move |secret| (whose, secret)))
         .filter(|(_, secret)| secret.reveal().len() < SHORT)
-        .map(|(route, secret)| {
-            format!("the secret of `{}`, {secret}, is short: whoever sees a delivery can try to guess it", route.key)
+        .map(|(whose, secret)| {
+            format!("the secret of `{whose}`, {secret}, is short: whoever sees a delivery can try to guess it")
         })
         .collect()
 }

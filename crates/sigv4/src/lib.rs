@@ -71,7 +71,7 @@ pub use error::{
 pub use payload::{Payload, PayloadHash, PayloadHasher};
 pub use presented::{
     BodyCheck, DEFAULT_EXPIRES, Form, Known, LONGEST_EXPIRES, Presented, Rules, SKEW, UnsignedAmzHeaders,
-    UnsignedPayload,
+    UnsignedPayload, unsigned_query,
 };
 pub use request::{Bound, MOST_BYTES, MOST_HEADERS, MOST_PARAMETERS, MOST_SIGNED_HEADERS, Request};
 pub use scope::Scope;

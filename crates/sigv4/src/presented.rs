@@ -17,6 +17,7 @@ pub(crate) mod query_form;
 
 pub use body_check::BodyCheck;
 use claim::Claim;
+pub use query_form::unsigned_query;
 
 /// How far the clocks of a client and of ours may differ.
 pub const SKEW: SignedDuration = SignedDuration::from_mins(15);

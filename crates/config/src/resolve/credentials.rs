@@ -25,8 +25,9 @@ pub(super) struct Credentials {
 /// `sigv4` of a caller.
 type AccessKeys = Boxed<List<Discreet<AccessKeyTable>>>;
 
-/// What a token says: its issuer, its subject, and one audience.
-type Token = (Arc<str>, Box<str>, Box<str>);
+/// What a token says of whom it is about: its issuer and its subject. It may be for several audiences at once, so they tell
+/// nobody apart.
+type Token = (Arc<str>, Box<str>);
 
 impl Credentials {
     pub(super) fn check_keys(&mut self, keys: &Field<List<KeyHash>>, reading: &mut Reading) {
@@ -45,26 +46,19 @@ impl Credentials {
     }
 
     pub(super) fn check_token(&mut self, token: &Field<Boxed<Discreet<TokenSubjectTable>>>, reading: &mut Reading) {
-        let Some(Discreet(TokenSubjectTable { issuer, audience, subject, .. })) = token.value().map(|token| &**token)
-        else {
+        let Some(Discreet(TokenSubjectTable { issuer, subject, .. })) = token.value().map(|token| &**token) else {
             return;
         };
-        let (Some(issuer), Some(audience), Some(subject)) = (issuer.value(), audience.value(), subject.given()) else {
-            return;
-        };
-        for audience in audience.values() {
-            let id = (Arc::clone(&issuer.0), subject.value.0.clone(), audience.0.clone());
-            let message = "tokens about this subject stand for another caller already";
-            let help = "a token must say of one caller only who it is: give them other subjects or other audiences";
-            if !take(&mut self.tokens, id, subject.span, message, help, reading) {
-                return;
-            }
-        }
+        let (Some(issuer), Some(subject)) = (issuer.value(), subject.given()) else { return };
+        let id = (Arc::clone(&issuer.0), subject.value.0.clone());
+        let message = "tokens about this subject stand for another caller already";
+        let help =
+            "a token must say of one caller only who it is, whatever audiences it is for: give them other subjects";
+        take(&mut self.tokens, id, subject.span, message, help, reading);
     }
 }
 
-/// Takes in a credential that is written at `span`; reports one that was there, at the later of both places. Whether it
-/// is new.
+/// Takes in a credential that is written at `span`; reports one that was there, at the later of both places.
 fn take<K: Eq + Hash>(
     known: &mut HashMap<K, Span>,
     key: K,
@@ -72,14 +66,14 @@ fn take<K: Eq + Hash>(
     message: &str,
     help: &str,
     reading: &mut Reading,
-) -> bool {
+) {
     let first = match known.entry(key) {
         Entry::Vacant(vacant) => {
             vacant.insert(span);
-            return true;
+            return;
         }
         // What a caller says twice in one breath is reported as such.
-        Entry::Occupied(first) if *first.get() == span => return true,
+        Entry::Occupied(first) if *first.get() == span => return,
         Entry::Occupied(first) => *first.get(),
     };
     let written = |span: Span| (span.file.index(), span.range().start);
@@ -87,5 +81,4 @@ fn take<K: Eq + Hash>(
     let place = reading.place(first);
     let error = reading.error(second, message).with_related(&place, "first written here");
     reading.report(error.with_help(help));
-    false
 }

@@ -14,6 +14,10 @@ impl Text for KeyHash {
 
     fn parse(text: &str) -> Result<Self, TextError> {
         if let Some(hash) = text.strip_prefix("sha256:").and_then(bytes) {
+            if hash == OF_NOTHING {
+                let error = TextError::new("this is the hash of nothing, which is no API key");
+                return Err(error.with_help(KEY_HELP));
+            }
             return Ok(Self(model::KeyHash(hash)));
         }
         Err(if bytes(text).is_some() {
@@ -31,6 +35,12 @@ impl Text for KeyHash {
         })
     }
 }
+
+/// The SHA-256 of no bytes (FIPS 180-4): what a script prints whose variable was empty.
+const OF_NOTHING: [u8; 32] = [
+    0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24, 0x27, 0xae, 0x41,
+    0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
+];
 
 const KEY_HELP: &str = "write `sha256:` and the 64 digits, as `gatepost key new NAME` prints them; \
                         if this was a key itself, change it";
@@ -108,6 +118,13 @@ mod tests {
             "arn:aws:sts::123456789012:federated-user/acme",
             "arn:aws:iam::123456789012:root",
         ]);
+    }
+
+    #[test]
+    fn the_hash_of_nothing_is_no_key() {
+        let of_nothing = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let complaints = complaints::<KeyHash>(&[of_nothing]);
+        assert!(complaints.contains("the hash of nothing"), "{complaints}");
     }
 
     #[test]

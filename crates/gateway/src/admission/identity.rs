@@ -19,7 +19,7 @@ use crate::request::{Assumed, Facts};
 use crate::signature::Flaw;
 use crate::snapshot::{CallerRule, Listing, Route};
 use crate::token::TokenFlaw;
-use crate::trace::{Note, Trace};
+use crate::trace::{Note, Notes, Trace};
 
 /// Who a request is from, as far as its head tells.
 #[derive(Debug, Default)]
@@ -34,6 +34,23 @@ pub(super) struct Identity {
     pub(super) shown: ProofKinds,
     /// What the body must prove.
     pub(super) claims: Claims,
+    /// Why it is refused if the body proves that.
+    pub(super) doubt: Option<Box<Doubt>>,
+}
+
+/// What is wrong with a proof that only the body completes. It is told when that is complete: somebody else may have
+/// forged it.
+#[derive(Debug)]
+pub(super) struct Doubt {
+    notes: Notes,
+    rejection: Rejection,
+}
+
+impl Doubt {
+    pub(super) fn tell(self, trace: &mut impl Trace) -> Rejection {
+        self.notes.into_iter().for_each(|note| trace.note(|| note));
+        self.rejection
+    }
 }
 
 /// What is asked of a request to a route for callers.
@@ -93,6 +110,15 @@ impl Identity {
         self.proofs = self.proofs.and(ProofKinds::of(kind));
         Ok(())
     }
+
+    /// One more proof, which the body must complete.
+    fn agree_in_time(&mut self, caller: &Arc<Caller>, kind: ProofKind, client: IpAddr, trace: &mut impl Trace) {
+        let mut notes = Notes::new();
+        match self.agree(caller, kind, client, &mut notes) {
+            Ok(()) => notes.into_iter().for_each(|note| trace.note(|| note)),
+            Err(rejection) => self.doubt = Some(Box::new(Doubt { notes, rejection })),
+        }
+    }
 }
 
 impl<'a, 'r> Asking<'a, 'r> {
@@ -113,9 +139,13 @@ impl<'a, 'r> Asking<'a, 'r> {
         self.require(ProofKinds::ALL, trace)?;
         self.key(identity, trace)?;
         self.signature(identity, trace)?;
+        if identity.doubt.is_some() {
+            return Ok(());
+        }
         self.token(identity, trace)?;
         self.assumption(identity, ProofKinds::ALL, trace)?;
-        self.signers(identity, trace)
+        self.signers(identity, trace)?;
+        self.conclude(identity, trace)
     }
 
     /// What comes before policies where AWS is imitated: who signed the request (`AWS_IAM`).
@@ -137,7 +167,14 @@ impl<'a, 'r> Asking<'a, 'r> {
         self.require(ProofKinds::ALL, trace)?;
         self.key(identity, trace)?;
         self.assumption(identity, ProofKinds::ALL.without(ProofKinds::BY_AUTHORIZATION), trace)?;
-        self.signers(identity, trace)
+        self.signers(identity, trace)?;
+        self.conclude(identity, trace)
+    }
+
+    /// What was given may all have been no proof.
+    fn conclude(&self, identity: &Identity, trace: &mut impl Trace) -> Result<(), Rejection> {
+        let is_nobodys = identity.proofs.is_empty() && identity.doubt.is_none();
+        if is_nobodys { Err(self.missing(self.rule.kinds, trace)) } else { Ok(()) }
     }
 
     /// Whether what is asked for is there, of these kinds. Whether the body is signed is not known here.
@@ -193,13 +230,18 @@ impl<'a, 'r> Asking<'a, 'r> {
         let signature = Signature::read(facts, &api.region, &self.rule.known, self.meters.time());
         let signature = signature.map_err(|flaw| bad(KIND, flaw, None, trace))?;
         let caller = signature.caller;
-        identity.agree(caller, KIND, facts.client, trace)?;
         let check = signature.verify(facts.length).map_err(|flaw| bad(KIND, flaw, Some(caller), trace))?;
-        trace.note(|| match check {
-            Some(_) => Note::Claimed { kind: KIND, caller: caller.number },
-            None => Note::Proof { kind: KIND, caller: caller.number },
-        });
-        identity.claims.sigv4 = check.map(Box::new);
+        match check {
+            Some(check) => {
+                identity.agree_in_time(caller, KIND, facts.client, trace);
+                trace.note(|| Note::Claimed { kind: KIND, caller: caller.number });
+                identity.claims.sigv4 = Some(Box::new(check));
+            }
+            None => {
+                identity.agree(caller, KIND, facts.client, trace)?;
+                trace.note(|| Note::Proof { kind: KIND, caller: caller.number });
+            }
+        }
         Ok(())
     }
 
@@ -210,6 +252,8 @@ impl<'a, 'r> Asking<'a, 'r> {
         }
         let owner = match token_owner(self.facts.headers, &self.rule.known, self.meters.time()) {
             Ok(owner) => owner,
+            // It is good for the route, and nobody's.
+            Err(_) if self.is_for_the_route() => return Ok(()),
             Err(CredentialFlaw::Token(TokenFlaw::KeysUnknown)) => {
                 trace.note(|| Note::BadProof(KIND));
                 let keyring = self.route.entry.keyring_for(self.facts.headers);
@@ -221,6 +265,12 @@ impl<'a, 'r> Asking<'a, 'r> {
         identity.agree(owner, KIND, self.facts.client, trace)?;
         trace.note(|| Note::Proof { kind: KIND, caller: owner.number });
         Ok(())
+    }
+
+    /// Whether a token is asked for whoever it is about, and not as a proof of that.
+    fn is_for_the_route(&self) -> bool {
+        let asks = self.route.entry.rules().is_some_and(|rules| rules.token.is_some());
+        asks && !self.rule.asked().has(ProofKind::Jwt)
     }
 
     fn assumption(&self, identity: &mut Identity, kinds: ProofKinds, trace: &mut impl Trace) -> Result<(), Rejection> {
@@ -257,29 +307,23 @@ impl<'a, 'r> Asking<'a, 'r> {
             (true, Flaw::Missing) if identity.proofs.is_empty() => Err(self.missing(self.rule.kinds, trace)),
             (true, Flaw::Missing) => Ok(()),
             (true, flaw) => Err(bad(KIND, CredentialFlaw::Signed(flaw), identity.caller.as_ref(), trace)),
-            (false, _) => self.await_body(identity, signers, trace),
+            (false, _) => {
+                Self::await_body(identity, signers, trace);
+                Ok(())
+            }
         }
     }
 
     /// Who is known by another proof is the only one who may have signed it.
-    fn await_body(
-        &self,
-        identity: &mut Identity,
-        mut signers: Vec<Signer>,
-        trace: &mut impl Trace,
-    ) -> Result<(), Rejection> {
+    fn await_body(identity: &mut Identity, mut signers: Vec<Signer>, trace: &mut impl Trace) {
         const KIND: ProofKind = ProofKind::Signed;
-        if let Some(known) = &identity.caller {
-            let Some(other) = signers.first().map(|signer| signer.caller.number) else { return Ok(()) };
-            signers.retain(|signer| signer.caller.number == known.number);
-            if signers.is_empty() {
-                trace.note(|| Note::ProofsDisagree { kind: KIND, caller: other });
-                return Err(Rejection::ProofsDisagree);
+        if let (Some(known), [other, ..]) = (&identity.caller, &signers[..]) {
+            if signers.iter().any(|signer| signer.caller.number == known.number) {
+                signers.retain(|signer| signer.caller.number == known.number);
+            } else {
+                let notes = Notes::from_iter([Note::ProofsDisagree { kind: KIND, caller: other.caller.number }]);
+                identity.doubt = Some(Box::new(Doubt { notes, rejection: Rejection::ProofsDisagree }));
             }
-        } else if let [first, ..] = &signers[..]
-            && signers.iter().all(|signer| !is_here(&signer.caller, self.facts.client))
-        {
-            be_here(&first.caller, KIND, self.facts.client, trace)?;
         }
         trace.note(|| match &signers[..] {
             [only] => Note::Claimed { kind: KIND, caller: only.caller.number },
@@ -287,7 +331,6 @@ impl<'a, 'r> Asking<'a, 'r> {
         });
         identity.proofs = identity.proofs.and(ProofKinds::of(KIND));
         identity.claims.signers = signers;
-        Ok(())
     }
 }
 
@@ -324,10 +367,6 @@ pub(super) fn be_here(
         Listing::NotListed => Err(Rejection::CallerElsewhere { caller: Arc::clone(&caller.written.name), kind }),
         Listing::Unknown(set) => Err(Rejection::AddressesUnknown { set: Arc::clone(set.name()) }),
     }
-}
-
-fn is_here(caller: &Caller, client: IpAddr) -> bool {
-    caller.from.as_ref().is_none_or(|from| !matches!(from.list(client), Listing::NotListed))
 }
 
 fn bad(kind: ProofKind, flaw: CredentialFlaw, claimed: Option<&Arc<Caller>>, trace: &mut impl Trace) -> Rejection {

@@ -24,7 +24,7 @@ use smallvec::SmallVec;
 use super::Meters;
 use crate::caller::Caller;
 use crate::rejection::{Denial, Rejection};
-use crate::request::{Assumed, Facts, Look, Received};
+use crate::request::{Assumed, Facts, Received};
 use crate::snapshot::{ApiNames, Route, below_base};
 use crate::trace::{Note, Said, Trace};
 
@@ -41,13 +41,15 @@ pub(super) fn allow(
 ) -> Result<(), Rejection> {
     let documents = route.entry.policies();
     let own = caller.and_then(|caller| caller.written.policy.as_ref());
-    if documents.is_empty() && own.is_none() {
+    let is_imitated = route.api.compat == Some(Compat::AwsRest);
+    let is_foreign = caller.is_some_and(|caller| account_of(route, caller) == From::OtherAccount);
+    // To AWS, whoever signs for another account is allowed nothing that no policy allows.
+    if documents.is_empty() && own.is_none() && !(is_imitated && is_foreign) {
         return Ok(());
     }
     let arn = RequestArn::of(facts, &route.api);
     // What a GET route does for HEAD is what it does for GET: who is denied the one is denied the other.
     let as_get = (*facts.method == Method::HEAD && !route.names(&Method::HEAD)).then(|| arn.as_get());
-    let is_imitated = route.api.compat == Some(Compat::AwsRest);
     if is_imitated && arn.length() > LONGEST_ARN {
         trace.note(|| Note::ArnTooLong);
         return Err(Rejection::ArnTooLong);
@@ -127,11 +129,7 @@ fn combined<'d>(
     let (of_api, own) = said.split_at(resource.min(said.len()));
     let of_api = all_must_allow(of_api.iter().copied());
     let identity = own.first().map_or(Decision::ImplicitlyDenied, |(_, decision)| *decision);
-    let from = match caller.written.arn.principal().account() {
-        Some(account) if account == &*route.api.account => From::SameAccount,
-        Some(_) | None => From::OtherAccount,
-    };
-    let authorization = Authorization::Iam { identity, caller: from };
+    let authorization = Authorization::Iam { identity, caller: account_of(route, caller) };
     let verdict = combine(authorization, of_api.as_ref().map(decision_of));
     let by_api = of_api.and_then(|verdict| match verdict {
         Verdict::Allowed { by } => by.map(|(by, _)| by),
@@ -142,6 +140,14 @@ fn combined<'d>(
         Document::Resource => by_api,
         Document::Identity => own.or(by_api),
     }))
+}
+
+/// Whose account the caller is of, as the API sees it.
+fn account_of(route: &Route, caller: &Caller) -> From {
+    match caller.written.arn.principal().account() {
+        Some(account) if account == &*route.api.account => From::SameAccount,
+        Some(_) | None => From::OtherAccount,
+    }
 }
 
 fn decision_of<D>(verdict: &Verdict<D>) -> Decision {
@@ -211,7 +217,7 @@ impl Later {
             length: None,
             received: Received::default(),
             assumed: Assumed::Nobody,
-            look: Look::First,
+            paid: &[],
         }
     }
 }

@@ -6,7 +6,7 @@ use http::{HeaderMap, Method};
 
 use super::*;
 use crate::compile::Lasting;
-use crate::request::{Assumed, Look, Received};
+use crate::request::{Assumed, Received};
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
 use crate::trace::NoTrace;
@@ -82,7 +82,7 @@ fn facts<'r>(
         length,
         received: Received::default(),
         assumed: Assumed::Nobody,
-        look: Look::First,
+        paid: &[],
     }
 }
 

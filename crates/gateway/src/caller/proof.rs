@@ -1,5 +1,6 @@
 //! What the head of a request gives to prove who it is from.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -16,9 +17,6 @@ use crate::token::{TokenFlaw, presented, verify};
 
 /// The header of API keys.
 pub(crate) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-
-/// A session token of AWS, which is part of a signature.
-pub(crate) const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 
 /// Which of `kinds` the head gives. Whether a body is signed is its claim's to say.
 pub(crate) fn given(facts: &Facts<'_>, kinds: ProofKinds) -> ProofKinds {
@@ -41,7 +39,7 @@ pub(crate) fn key_owner<'c>(
 ) -> Result<(&'c Arc<Caller>, KeyHash), CredentialFlaw> {
     let mut keys = headers.get_all(API_KEY).iter();
     let (Some(key), None) = (keys.next(), keys.next()) else { return Err(CredentialFlaw::KeyTwice) };
-    if key.len() > LONGEST_KEY {
+    if !KEY_LENGTHS.contains(&key.len()) {
         return Err(CredentialFlaw::UnknownKey);
     }
     let mut hash = [0; 32];
@@ -50,8 +48,8 @@ pub(crate) fn key_owner<'c>(
     Ok((owner, KeyHash(hash)))
 }
 
-/// Bytes of an API key, at most.
-const LONGEST_KEY: usize = 128;
+/// Bytes of an API key. Of fewer none is hard to guess, whatever hashes somebody has written.
+const KEY_LENGTHS: RangeInclusive<usize> = 20..=128;
 
 /// Whom a token stands for, which is good at `now`.
 ///

@@ -45,7 +45,7 @@ mod tests {
     use http::{HeaderMap, HeaderValue, Method};
 
     use super::*;
-    use crate::request::{Assumed, Look, Received};
+    use crate::request::{Assumed, Received};
 
     fn complaint(headers: &HeaderMap) -> Option<String> {
         let received = Received { path: "/", ..Received::default() };
@@ -60,7 +60,7 @@ mod tests {
             length: Some(0),
             received,
             assumed: Assumed::Nobody,
-            look: Look::First,
+            paid: &[],
         })
     }
 

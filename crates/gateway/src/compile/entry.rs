@@ -72,6 +72,10 @@ impl Compiler<'_> {
             kinds = kinds.without(ProofKinds::of(ProofKind::Signed));
             signers = Arc::default();
         }
+        if rules.token.is_some() && !asked.is_empty() {
+            // The route says which tokens are good, whoever they are about.
+            kinds = kinds.without(ProofKinds::of(ProofKind::Jwt));
+        }
         kinds = kinds.and(asked);
         if compat.is_some() && !asked.is_empty() {
             // As API Gateway does not look at the key of a method that needs none.

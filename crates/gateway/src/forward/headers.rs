@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Request, Uri};
 
 use crate::body::Exchange;
 use crate::caller::ProofKinds;
-use crate::caller::proof::{API_KEY, SECURITY_TOKEN};
+use crate::caller::proof::API_KEY;
 use crate::host::host_name;
 use crate::snapshot::{Forward, X_FORWARDED_FOR};
 use crate::stream::Stream;
@@ -270,6 +270,9 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
         || [PROXY_AUTHENTICATE, PROXY_AUTHORIZATION].contains(name)
 }
 
+/// What a signature by Signature Version 4 has besides `Authorization`.
+const SIGV4: [&str; 3] = ["x-amz-date", "x-amz-security-token", "x-amz-content-sha256"];
+
 /// Whether a header is part of one of these proofs.
 fn proves(name: &HeaderName, proofs: ProofKinds) -> bool {
     if proofs.is_empty() {
@@ -277,7 +280,7 @@ fn proves(name: &HeaderName, proofs: ProofKinds) -> bool {
     }
     let has = |kind| proofs.has(kind);
     (*name == AUTHORIZATION && (has(ProofKind::SigV4) || has(ProofKind::Jwt)))
-        || (has(ProofKind::SigV4) && means(name, |name| name == SECURITY_TOKEN.as_str()))
+        || (has(ProofKind::SigV4) && means(name, |name| SIGV4.contains(&name)))
         || (has(ProofKind::Key) && means(name, |name| name == API_KEY.as_str()))
 }
 

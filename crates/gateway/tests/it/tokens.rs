@@ -245,3 +245,72 @@ async fn a_route_may_ask_for_a_token_and_for_a_key_besides() {
     assert_eq!(scene.get(&[("x-api-key", KEY)]).await.status, 401);
     refusal(&scene.gateway, "token_missing").await;
 }
+
+#[tokio::test]
+async fn a_throttle_that_came_while_keys_were_waited_for_counts() {
+    let key = TokenKey::p256("key");
+    let issuer = TokenIssuer::start(&[&key]).await;
+    let set = TokenKey::set(&[&key]);
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{set}", set.len());
+    issuer.keys.from_now_on(Script::default().then_wait().then_send(answer));
+    let mut scene = Scene::start_at(issuer, key, ASKS, "").await;
+    eventually(PATIENCE, || scene.issuer.keys.count() == 1).await;
+    let token = scene.token(&json("{}"));
+    let mut clients = Vec::new();
+    for _ in 0..2 {
+        let mut client = client(&scene.gateway).await;
+        client.send(format!("GET / HTTP/1.1\r\nhost: a\r\nauthorization: bearer {token}\r\n\r\n").as_bytes()).await;
+        clients.push(client);
+    }
+    let entry = "jwt = { $JWT }\nthrottle = { rate = \"1/h\", burst = 1, by = \"client\" }";
+    let text = configuration(&scene.origin, &scene.issuer, entry, "");
+    scene.gateway.apply(&text).await.expect("it is served");
+    scene.issuer.keys.release();
+    let mut answers = Vec::new();
+    for mut client in clients {
+        answers.push(client.response().await.status);
+    }
+    answers.sort_unstable();
+    assert_eq!(answers, [200, 429]);
+}
+
+#[tokio::test]
+async fn where_aws_is_imitated_who_waited_for_keys_pays_as_well() {
+    let key = TokenKey::p256("key");
+    let issuer = TokenIssuer::start(&[&key]).await;
+    let set = TokenKey::set(&[&key]);
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{set}", set.len());
+    issuer.keys.from_now_on(Script::default().then_wait().then_send(answer));
+    let tables = "[api.rest]\nhosts = [\"rest\"]\ncompat = \"aws-rest\"\n[api.rest.route.\"GET /\"]\njwt = { $JWT }\n\
+                  throttle = { rate = \"1/h\", burst = 1, by = \"client\" }\nrespond = {}";
+    let mut scene = Scene::start_at(issuer, key, ASKS, tables).await;
+    eventually(PATIENCE, || scene.issuer.keys.count() == 1).await;
+    let token = scene.token(&json("{}"));
+    let request = format!("GET / HTTP/1.1\r\nhost: rest\r\nauthorization: bearer {token}\r\n\r\n");
+    let mut client = client(&scene.gateway).await;
+    client.send(request.as_bytes()).await;
+    // By the time that this is served the request waits.
+    let text = configuration(&scene.origin, &scene.issuer, ASKS, tables);
+    scene.gateway.apply(&text).await.expect("it is served");
+    scene.issuer.keys.release();
+    assert_eq!(client.response().await.status, 200);
+    client.send(request.as_bytes()).await;
+    assert_eq!(client.response().await.status, 429);
+}
+
+#[tokio::test]
+async fn a_token_for_the_route_about_nobody_known_is_no_proof_and_no_contradiction() {
+    let tables = format!(
+        "[caller.acme]\nkeys = [\"{}\"]\n[caller.cat]\njwt = {{ $JWT, subject = \"cat\" }}\n\
+         [route.\"GET /others\"]\ncallers = \"any\"\nrespond = {{}}",
+        hashed(KEY)
+    );
+    for proof in ["proof = [\"key\"]", ""] {
+        let scene = Scene::start(&format!("callers = \"any\"\n{proof}\njwt = {{ $JWT }}"), &tables).await;
+        let token = format!("Bearer {}", scene.token(&json(r#"{"sub": "anybody"}"#)));
+        assert_eq!(scene.get(&[("x-api-key", KEY), ("authorization", &token)]).await.status, 200, "{proof}");
+        assert_eq!(scene.get(&[("authorization", &token)]).await.status, 401, "{proof}");
+        refusal(&scene.gateway, "credentials_missing").await;
+        assert_eq!(scene.origin.count(), 1, "{proof}");
+    }
+}

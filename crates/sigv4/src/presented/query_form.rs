@@ -14,6 +14,21 @@ pub(crate) const SECURITY_TOKEN: &str = "X-Amz-Security-Token";
 pub(crate) const SIGNATURE: &str = "X-Amz-Signature";
 pub(crate) const SIGNED_HEADERS: &str = "X-Amz-SignedHeaders";
 
+/// The names of all parameters that a presigned URL has besides its own.
+const ALL: [&str; 7] = [ALGORITHM, CREDENTIAL, DATE, EXPIRES, SECURITY_TOKEN, SIGNATURE, SIGNED_HEADERS];
+
+/// A query without the parameters of a signature, however they are escaped and however often they are there; the others
+/// are as they were.
+#[must_use]
+pub fn unsigned_query(query: &str) -> String {
+    let is_of_signature = |pair: &&str| {
+        let name = pair.split_once('=').map_or(*pair, |(name, _)| name);
+        // Only names of unreserved characters are sought: in the one form they are themselves.
+        Parameters::read(name).is_ok_and(|read| ALL.iter().any(|name| read.get(name).is_some()))
+    };
+    query.split('&').filter(|pair| !is_of_signature(pair)).collect::<Vec<_>>().join("&")
+}
+
 pub(super) fn read(parameters: &Parameters, algorithm: &str) -> Result<Claim, SignatureError> {
     if algorithm != crate::ALGORITHM {
         return Err(SignatureError::MissingToken);

@@ -43,7 +43,7 @@ fn facts<'r>(method: &'r Method, path: &'r str, headers: &'r HeaderMap) -> Facts
         length: None,
         received: Received::default(),
         assumed: Assumed::Nobody,
-        look: Look::First,
+        paid: &[],
     }
 }
 

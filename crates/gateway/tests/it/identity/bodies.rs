@@ -152,3 +152,63 @@ async fn where_aws_is_imitated_a_denial_waits_for_the_signature_that_the_body_co
     let response = world.ask(&changed).await;
     assert_eq!(response.header("x-amzn-errortype"), Some("InvalidSignatureException"), "{}", response.text());
 }
+
+#[tokio::test]
+async fn nothing_follows_a_body_that_its_caller_signed() {
+    let api = Api::of(vec![webhook("shop", "secret of the shop")]).proof(&[ProofKind::Signed]);
+    let world = api.start().await;
+    let request = delivery("secret of the shop", b"").with("connection", "upgrade").with("upgrade", "websocket");
+    assert_eq!(world.ask(&request).await.status, 200);
+    assert_eq!(world.origin.last().header("upgrade"), None);
+}
+
+#[tokio::test]
+async fn a_forged_signature_learns_nothing_of_whom_it_claims_to_be_from() {
+    let deny = serde_json::json!({ "Version": "2012-10-17", "Statement": [{
+        "Effect": "Deny", "Action": "execute-api:Invoke", "Resource": "*"
+    }] });
+    let forged = Signing { secret: "wrong", ..BY_ACME };
+    let world = Api::of(vec![Known { policy: Some(deny), ..acme() }]).start().await;
+    assert_eq!(world.ask(&post("/prod/a", b"hello").signed(BY_ACME)).await.status, 403);
+    assert_eq!(world.ask(&post("/prod/a", b"hello").signed(forged)).await.status, 401);
+    assert_eq!(world.logged(2).await["reason"], "credentials_bad");
+
+    let api = Api::of(vec![acme()]);
+    let origin = gatepost_testkit::Origin::start(gatepost_testkit::Script::ok("hello")).await;
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let text = api.text(&origin, &directory).replace("[caller.acme]\n", "[caller.acme]\nplan = \"p\"\n");
+    let text = format!("{text}\n[plan.p]\nthrottle = {{ rate = \"1/h\", burst = 1 }}\n");
+    let gateway = gatepost_testkit::TestGateway::start(&text).await;
+    let world = super::world::World { gateway, origin };
+    assert_eq!(world.ask(&get("/prod/a").signed(BY_ACME)).await.status, 200);
+    let response = world.ask(&post("/prod/a", b"hello").signed(forged)).await;
+    assert_eq!((response.status, response.header("ratelimit")), (401, None));
+    assert_eq!(world.ask(&post("/prod/a", b"hello").signed(BY_ACME)).await.status, 429);
+}
+
+#[tokio::test]
+async fn only_good_proofs_are_from_elsewhere_or_disagree() {
+    let away = Known { from: Some("192.0.2.0/24"), signed: Some("secret of acme, long"), ..acme() };
+    let api = Api { listed: Some(vec!["acme", "bob"]), ..Api::of(vec![away, bob()]) };
+    let world = api.start().await;
+    let forged = Signing { secret: "wrong", ..BY_ACME };
+    let key_of_bob = |request: Sent| request.with("x-api-key", super::world::OTHER_KEY);
+    for (number, (request, reason)) in (1..).zip([
+        (get("/prod/a").signed(BY_ACME), "caller_elsewhere"),
+        (get("/prod/a").signed(forged), "credentials_bad"),
+        (post("/prod/a", b"hello").signed(BY_ACME), "caller_elsewhere"),
+        (post("/prod/a", b"hello").signed(forged), "credentials_bad"),
+        (key_of_bob(get("/prod/a").signed(BY_ACME)), "proofs_disagree"),
+        (key_of_bob(get("/prod/a").signed(forged)), "credentials_bad"),
+        (key_of_bob(post("/prod/a", b"hello").signed(BY_ACME)), "proofs_disagree"),
+        (key_of_bob(post("/prod/a", b"hello").signed(forged)), "credentials_bad"),
+        (delivery("secret of acme, long", b"{}"), "caller_elsewhere"),
+        (delivery("secret of nobody", b"{}"), "credentials_bad"),
+        (key_of_bob(delivery("secret of acme, long", b"{}")), "proofs_disagree"),
+        (key_of_bob(delivery("secret of nobody", b"{}")), "credentials_bad"),
+    ]) {
+        assert_eq!(world.ask(&request).await.status, 401, "{request:?}");
+        assert_eq!(world.logged(number).await["reason"], reason, "{request:?}");
+    }
+    assert_eq!(world.origin.count(), 0);
+}

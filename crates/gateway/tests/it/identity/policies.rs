@@ -4,7 +4,7 @@ use gatepost_config::model::ProofKind;
 use gatepost_testkit::Json;
 use serde_json::json;
 
-use super::world::{ACCOUNT, Api, BY_ACME, KEY, Known, OTHER_ACCOUNT, acme, get, post};
+use super::world::{ACCOUNT, Api, BY_ACME, BY_BOB, KEY, Known, OTHER_ACCOUNT, acme, bob, get, post};
 
 fn identity(statements: &[Json]) -> Option<Json> {
     Some(json!({ "Version": "2012-10-17", "Statement": statements }))
@@ -196,4 +196,13 @@ async fn policies_know_who_a_caller_is() {
         let world = Api::of(vec![Known { policy, arn: Some(session), ..acme() }]).start().await;
         assert_eq!(world.ask(&get("/prod/pets").with("x-api-key", KEY)).await.status, 200, "{key}");
     }
+}
+
+#[tokio::test]
+async fn without_any_policy_who_signs_from_another_account_is_denied() {
+    let foreign = Known { arn: Some("arn:aws:iam::444455556666:user/acme"), ..acme() };
+    let world = Api::of(vec![foreign, bob()]).imitation().proof(&[ProofKind::SigV4]).start().await;
+    assert_eq!(world.ask(&get("/prod/a").signed(BY_BOB)).await.status, 200);
+    let response = world.ask(&get("/prod/a").signed(BY_ACME)).await;
+    assert_eq!((response.status, response.header("x-amzn-errortype")), (403, Some("AccessDeniedException")));
 }

@@ -272,3 +272,26 @@ async fn streams_of_signed_chunks_are_refused() {
     }
     assert_eq!(world.origin.bytes_read(), 0);
 }
+
+#[tokio::test]
+async fn what_signed_a_url_goes_no_further() {
+    let origin = gatepost_testkit::Origin::start(gatepost_testkit::Script::ok("hello")).await;
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let text = Api::of(vec![acme()]).text(&origin, &directory);
+    let text = text.replace("respond = {}", "redirect = { to = \"https://b.test/there\" }");
+    let gateway = gatepost_testkit::TestGateway::start(&text).await;
+    let world = super::world::World { gateway, origin };
+    let kept = |path| super::world::Sent { query: "kind=cat&x=%2F".to_owned(), ..get(path) };
+    assert_eq!(world.ask(&kept("/prod/a").presigned(BY_ACME)).await.status, 200);
+    assert!(world.origin.last().head.starts_with("GET /a?kind=cat&x=%2F HTTP"), "{}", world.origin.last().head);
+    let response = world.ask(&kept("/others").presigned(BY_ACME)).await;
+    assert_eq!(response.header("location"), Some("https://b.test/there?kind=cat&x=%2F"));
+    assert_eq!(world.ask(&get("/prod/a").presigned(BY_ACME)).await.status, 200);
+    assert!(world.origin.last().head.starts_with("GET /a HTTP"), "{}", world.origin.last().head);
+    let declared = Signing { is_declared: true, ..BY_ACME };
+    assert_eq!(world.ask(&get("/prod/a").signed(declared)).await.status, 200);
+    let received = world.origin.last();
+    for name in ["authorization", "x-amz-date", "x-amz-content-sha256", "x-amz-security-token"] {
+        assert_eq!(received.header(name), None, "{name}");
+    }
+}
