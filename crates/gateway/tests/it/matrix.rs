@@ -263,6 +263,7 @@ fn text(is_imitation: bool, origin: &Origin, directory: &TempDir, roomy: u64) ->
         quota = {{ limit = {quota}, per = "month" }}
         [plan.empty]
         throttle = {{ rate = "1/d", burst = 1 }}
+        quota = {{ limit = 20, per = "month" }}
         [plan.spent]
         quota = {{ limit = 1, per = "month" }}
         [plan.other]
@@ -391,7 +392,7 @@ async fn try_all(is_imitation: bool) {
     // The quotas, likewise: what is not used goes back at a stop.
     gateway.stop(SOON).await;
     let month = Period::Month.at(books.now());
-    for (who, units) in [(ROOMY, roomy + LEFT), (SPENT, 1), (OTHER, admitted(&outcomes, OTHER))] {
+    for (who, units) in [(ROOMY, roomy + LEFT), (EMPTY, 1), (SPENT, 1), (OTHER, admitted(&outcomes, OTHER))] {
         assert_eq!(books.ledger.granted(&format!("caller/{}/requests", who.name), month), units, "{}", who.name);
     }
 }
