@@ -129,7 +129,7 @@ fn expected(case: &Case) -> Outcome {
     let has = |what: Shown| shown.contains(&what);
     let flaws = [
         ("credentials_bad", has(Shown::Unknown) || has(Shown::Forged)),
-        ("caller_elsewhere", (has(Shown::Good) || has(Shown::Forged)) && !case.place.by_caller),
+        ("caller_elsewhere", has(Shown::Good) && !case.place.by_caller),
         ("proofs_disagree", has(Shown::OfAnother) && (has(Shown::Good) || has(Shown::Forged))),
     ];
     let flaws: Vec<_> = flaws.iter().filter(|(_, is_so)| *is_so).map(|(reason, _)| *reason).collect();
@@ -166,9 +166,7 @@ fn expected_of_aws(case: &Case) -> Outcome {
         }
         Shown::Unknown => return refused(UNKNOWN, "credentials_bad"),
         Shown::Good if !case.place.by_caller => return refused(UNKNOWN, "caller_elsewhere"),
-        Shown::Forged if !case.place.by_caller => {
-            return Outcome::Refused((403, Some(UNKNOWN)), vec!["credentials_bad", "caller_elsewhere"]);
-        }
+        Shown::Forged if !case.place.by_caller => return refused(UNKNOWN, "credentials_bad"),
         Shown::Forged => return refused("InvalidSignatureException", "credentials_bad"),
         Shown::Nothing => None,
         Shown::Good => Some(case.who),
