@@ -22,7 +22,7 @@ struct Person {
 }
 
 const fn person(name: &'static str, key: &'static str, id: &'static str, secret: &'static str) -> Person {
-    Person { name, key, by: Signing { id, secret, ..BY_ACME } }
+    Person { name, key, by: Signing { id, secret, at: Some(FRIDAY), ..BY_ACME } }
 }
 
 /// Who calls: one for each plan.
