@@ -27,8 +27,18 @@ pub(crate) struct Watch {
     /// Read by the watcher's thread, to tell our files from their neighbours.
     interest: Arc<RwLock<Interest>>,
     files: Files,
-    /// Whether the files may have changed while nobody watched them.
-    suspect: bool,
+    suspicion: Suspicion,
+}
+
+/// Whether files may hold something else than when they were last compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Suspicion {
+    /// Nothing has happened to them.
+    None,
+    /// Nobody watched them for a while.
+    Unwatched,
+    /// Something has happened to them, and more may.
+    Touched,
 }
 
 /// Which paths events are of interest for.
@@ -67,7 +77,7 @@ impl Watch {
         };
         let watcher =
             watcher.inspect_err(|error| tracing::warn!(%error, "files cannot be watched: reload with SIGHUP")).ok();
-        Self { watcher, events, watched: HashMap::new(), interest, files: Files::default(), suspect: false }
+        Self { watcher, events, watched: HashMap::new(), interest, files: Files::default(), suspicion: Suspicion::None }
     }
 
     /// From now on a change of one of these files counts, compared with what was read.
@@ -76,7 +86,7 @@ impl Watch {
         let wanted = interest.to_watch();
         *self.interest.write().unwrap_or_else(PoisonError::into_inner) = interest;
         self.files = files;
-        self.suspect = true;
+        self.suspicion = Suspicion::Unwatched;
         let Some(watcher) = &mut self.watcher else { return };
         // A directory that was replaced is another one under the same name.
         for (gone, _) in self.watched.iter().filter(|(path, inode)| wanted.get(*path) != Some(*inode)) {
@@ -98,16 +108,21 @@ impl Watch {
         self.set(all);
     }
 
-    /// Waits until a file holds something else than was read.
+    /// Waits until a file holds something else than was read. Whoever stops waiting misses nothing: the next one who waits
+    /// is told.
     pub(crate) async fn changed(&mut self) {
         loop {
-            if !std::mem::take(&mut self.suspect) {
+            if self.suspicion == Suspicion::None {
                 if self.events.recv().await.is_none() {
                     // Without a watcher nothing ever changes.
                     std::future::pending::<()>().await;
                 }
+                self.suspicion = Suspicion::Touched;
+            }
+            if self.suspicion == Suspicion::Touched {
                 self.settle().await;
             }
+            self.suspicion = Suspicion::None;
             let now = self.files.read_again();
             if now != self.files {
                 self.files = now;
@@ -203,6 +218,27 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_change_is_told_even_if_nobody_waited_until_it_had_settled() {
+        const CONFIGURATION: &str = "listen = \"127.0.0.1:0\"\n[route.\"GET /\"]\nopen = true\nrespond = {}\n";
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("gatepost.toml");
+        std::fs::write(&file, CONFIGURATION).unwrap();
+        let mut watch = Watch::new();
+        watch.set(gatepost_config::load(&file).unwrap().files);
+        assert!(timeout_at(Instant::now() + SETTLE, watch.changed()).await.is_err(), "nothing has changed yet");
+        std::fs::write(&file, format!("{CONFIGURATION}# Changed.\n")).unwrap();
+        // It notices that something has happened, and is never let wait for the end of that.
+        let end = Instant::now() + Duration::from_secs(15);
+        while watch.suspicion != Suspicion::Touched {
+            assert!(Instant::now() < end, "nothing was noticed");
+            if timeout_at(Instant::now() + SETTLE / 10, watch.changed()).await.is_ok() {
+                return;
+            }
+        }
+        timeout_at(end, watch.changed()).await.expect("the change is told");
+    }
 
     #[test]
     fn every_link_on_the_way_to_a_file_is_a_step() {

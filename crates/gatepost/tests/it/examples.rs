@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use gatepost_sigv4::{BodyToSign, Credentials, PathForm, PayloadHash, Request, SecretKey, Signer};
 use gatepost_testkit::{Json, Origin, PATIENCE, Process, Raw, Script};
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::home::{GATEPOST, Home, get_until};
@@ -212,6 +214,85 @@ async fn single_client_lets_in_one_client_from_its_addresses_with_its_key_and_no
     };
     assert_eq!(refused.status, 429);
     assert!(admitted >= 10, "{admitted}");
+}
+
+#[tokio::test]
+async fn single_client_may_sign_instead_from_its_addresses_and_under_the_same_plan() {
+    let origin = Origin::start(Script::ok("orders")).await;
+    let home = single_client(&origin.url());
+    let (key, secret) = (home.read("acme.key"), home.read("acme.secret"));
+    let with_key = format!("x-api-key: {}\r\n", key.trim());
+    let (_running, address) = home.run().await;
+    let mut client = Raw::connect(address).await;
+    let signed =
+        |method: &str, path: &str, body: &str| request(method, path, &signature(&secret, method, path, body), body);
+
+    // From elsewhere, of another secret, for another path, for another body, or none.
+    let mut thief = Raw::connect_from([127, 0, 0, 2].into(), address).await;
+    assert_eq!(thief.send_while_reading(signed("POST", "/orders", "{}")).await.status, 401);
+    let order = signature(&secret, "POST", "/orders", "{}");
+    for refused in [
+        request("POST", "/orders", &signature("guessed", "POST", "/orders", "{}"), "{}"),
+        request("POST", "/orders", &signature(&secret, "POST", "/others", "{}"), "{}"),
+        request("POST", "/orders", &order, "[]"),
+        request("POST", "/orders", "", "{}"),
+        // What is asked for is both.
+        request("DELETE", "/orders/7", &with_key, ""),
+        signed("DELETE", "/orders/7", ""),
+    ] {
+        let mut client = Raw::connect(address).await;
+        assert_eq!(client.send_while_reading(&refused).await.status, 401, "{refused}");
+    }
+    assert_eq!(origin.count(), 0);
+
+    // One quota, however it proves itself; refusals have taken nothing of it.
+    let both = with_key.clone() + &signature(&secret, "DELETE", "/orders/7", "");
+    let in_turn = || {
+        [
+            signed("POST", "/orders", "{\"pears\":3}"),
+            request("GET", "/orders/7", &with_key, ""),
+            request("DELETE", "/orders/7", &both, ""),
+        ]
+    };
+    let started = Instant::now();
+    let mut admitted = 0;
+    'asking: loop {
+        for request in in_turn() {
+            let answer = client.send_while_reading(&request).await;
+            if answer.status == 429 {
+                break 'asking;
+            }
+            admitted += 1;
+            assert_eq!(answer.status, 200, "{request}");
+            let left = answer.header("ratelimit").unwrap();
+            assert!(left.starts_with(&format!("\"quota\";r={};", 1000 - admitted)), "{left}");
+        }
+    }
+    // And one bucket: 10 at once, and those that come back at 5 a second.
+    let most = 10.0 + started.elapsed().as_secs_f64() * 5.0;
+    assert!(admitted >= 10 && f64::from(admitted) <= most, "{admitted} of {most}");
+    for received in origin.requests() {
+        assert_eq!((received.header("x-api-key"), received.header("authorization")), (None, None));
+    }
+}
+
+/// The fields with which the client of the example signs.
+fn signature(secret: &str, method: &str, path: &str, body: &str) -> String {
+    let credentials = Credentials {
+        access_key_id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
+        secret: SecretKey::new(secret.trim().to_owned()),
+        token: None,
+    };
+    let signer =
+        Signer { credentials: &credentials, region: "us-east-1", service: "execute-api", path: PathForm::EscapedTwice };
+    let request = Request::new(method, path, "", [("host", &b"a"[..])]);
+    let body = BodyToSign::Hashed(PayloadHash::of(body.as_bytes()));
+    let added = signer.sign(&request, body, Timestamp::now()).unwrap();
+    added.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect()
+}
+
+fn request(method: &str, path: &str, fields: &str, body: &str) -> String {
+    format!("{method} {path} HTTP/1.1\r\nhost: a\r\n{fields}content-length: {}\r\n\r\n{body}", body.len())
 }
 
 /// The example in a directory of its own, on a free port and before this backend.

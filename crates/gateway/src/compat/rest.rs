@@ -201,6 +201,9 @@ fn json(text: &str) -> String {
     for character in text.chars() {
         match character {
             '"' | '\\' => string.extend(['\\', character]),
+            '\n' => string.push_str("\\n"),
+            '\r' => string.push_str("\\r"),
+            '\t' => string.push_str("\\t"),
             ..' ' => string += &format!("\\u{:04x}", u32::from(character)),
             _ => string.push(character),
         }

@@ -7,6 +7,7 @@ mod address_sets;
 mod admission;
 mod balance;
 mod client_address;
+mod conformance;
 mod deadlines;
 mod drain;
 mod ejection;

@@ -1,7 +1,7 @@
 //! Proofs, addresses, plans, and what routes ask for, each with each: what becomes of a request is what the guide about
-//! callers says, and who is refused pays nothing.
+//! callers says, and who is refused pays nothing. The same of an API that imitates one of AWS, in its order and its words.
 //!
-//! What is to be expected is worked out here from what is promised, and from nothing else: `expected`.
+//! What is to be expected is worked out here from what is promised, and from nothing else: `expected`, `expected_of_aws`.
 
 use gatepost_meter::Period;
 use gatepost_testkit::{Books, Json, Origin, Raw, Response, Script, TestGateway};
@@ -22,7 +22,7 @@ struct Person {
 }
 
 const fn person(name: &'static str, key: &'static str, id: &'static str, secret: &'static str) -> Person {
-    Person { name, key, by: Signing { id, secret, ..BY_ACME } }
+    Person { name, key, by: Signing { id, secret, at: Some(FRIDAY), ..BY_ACME } }
 }
 
 /// Who calls: one for each plan.
@@ -80,12 +80,12 @@ const PROOFS: [(&str, Asked); 4] = [
 /// Whom a route lets in.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Lets {
-    CallersIn,
-    RivalIn,
-    AnyoneIn,
+    Callers,
+    Rival,
+    Anyone,
 }
 
-const LETS: [Lets; 3] = [Lets::CallersIn, Lets::RivalIn, Lets::AnyoneIn];
+const LETS: [Lets; 3] = [Lets::Callers, Lets::Rival, Lets::Anyone];
 
 /// A request to a route.
 #[derive(Debug, Clone, Copy)]
@@ -104,14 +104,18 @@ struct Case {
 enum Outcome {
     /// It reaches the backend, as one of this caller's.
     Admitted(&'static str),
-    /// With this status, for one of these reasons: where several things are wrong at once, nobody promised which is told.
-    Refused(u16, Vec<&'static str>),
+    /// With this answer, for one of these reasons: where several things are wrong at once, nobody promised which is told.
+    Refused(Answer, Vec<&'static str>),
 }
 
-/// What is promised: the route's addresses, then proofs, then whether that caller may enter there, then limits.
+/// A status, and `x-amzn-ErrorType` where AWS is imitated.
+type Answer = (u16, Option<&'static str>);
+
+/// What is promised natively: the route's addresses, then proofs, then whether that caller may enter there, then limits.
 fn expected(case: &Case) -> Outcome {
+    let refused = |status, reason| Outcome::Refused((status, None), vec![reason]);
     if !case.place.by_route {
-        return Outcome::Refused(403, vec!["address_not_listed"]);
+        return refused(403, "address_not_listed");
     }
     let (has_key, has_signature) = (case.key != Shown::Nothing, case.signature != Shown::Nothing);
     let is_there = match PROOFS[case.proof].1 {
@@ -119,30 +123,74 @@ fn expected(case: &Case) -> Outcome {
         Some((key, signature)) => (has_key || !key) && (has_signature || !signature),
     };
     if !is_there {
-        return Outcome::Refused(401, vec!["credentials_missing"]);
+        return refused(401, "credentials_missing");
     }
     let shown = [case.key, case.signature];
     let has = |what: Shown| shown.contains(&what);
     let flaws = [
         ("credentials_bad", has(Shown::Unknown) || has(Shown::Forged)),
-        ("caller_elsewhere", (has(Shown::Good) || has(Shown::Forged)) && !case.place.by_caller),
+        ("caller_elsewhere", has(Shown::Good) && !case.place.by_caller),
         ("proofs_disagree", has(Shown::OfAnother) && (has(Shown::Good) || has(Shown::Forged))),
     ];
     let flaws: Vec<_> = flaws.iter().filter(|(_, is_so)| *is_so).map(|(reason, _)| *reason).collect();
     if !flaws.is_empty() {
-        return Outcome::Refused(401, flaws);
+        return Outcome::Refused((401, None), flaws);
     }
     let caller = if has(Shown::Good) { case.who } else { OTHER };
-    let is_listed = match case.lets {
-        Lets::AnyoneIn => true,
-        Lets::CallersIn => caller != OTHER,
-        Lets::RivalIn => false,
-    };
     match caller {
-        _ if !is_listed => Outcome::Refused(403, vec!["caller_not_listed"]),
-        EMPTY => Outcome::Refused(429, vec!["throttled"]),
-        SPENT => Outcome::Refused(429, vec!["quota_exceeded"]),
+        _ if !case.lets_in(caller) => refused(403, "caller_not_listed"),
+        EMPTY => refused(429, "throttled"),
+        SPENT => refused(429, "quota_exceeded"),
         Person { name, .. } => Outcome::Admitted(name),
+    }
+}
+
+/// What AWS promises: the front, then who signed, then keys, then usage plans (order of checks of REST APIs). What a method
+/// does not ask for it does not look at; from elsewhere, proofs are unknown ones.
+fn expected_of_aws(case: &Case) -> Outcome {
+    const MISSING: &str = "MissingAuthenticationTokenException";
+    const UNKNOWN: &str = "UnrecognizedClientException";
+    const FORBIDDEN: &str = "ForbiddenException";
+    let refused = |kind, reason| Outcome::Refused((403, Some(kind)), vec![reason]);
+    let limited = |kind, reason| Outcome::Refused((429, Some(kind)), vec![reason]);
+    if !case.place.by_route {
+        return refused(FORBIDDEN, "address_not_listed");
+    }
+    let (asks_key, asks_signature) = PROOFS[case.proof].1.unwrap_or((false, false));
+    let takes_any = PROOFS[case.proof].1.is_none();
+    let key = if asks_key || takes_any { case.key } else { Shown::Nothing };
+    let signature = if asks_signature || takes_any { case.signature } else { Shown::Nothing };
+    let signed_by = match signature {
+        Shown::Nothing if asks_signature || key == Shown::Nothing && takes_any => {
+            return refused(MISSING, "credentials_missing");
+        }
+        Shown::Unknown => return refused(UNKNOWN, "credentials_bad"),
+        Shown::Good if !case.place.by_caller => return refused(UNKNOWN, "caller_elsewhere"),
+        Shown::Forged if !case.place.by_caller => return refused(UNKNOWN, "credentials_bad"),
+        Shown::Forged => return refused("InvalidSignatureException", "credentials_bad"),
+        Shown::Nothing => None,
+        Shown::Good => Some(case.who),
+        Shown::OfAnother => Some(OTHER),
+    };
+    let key_of = match key {
+        Shown::Nothing if asks_key => return refused(FORBIDDEN, "credentials_missing"),
+        Shown::Unknown | Shown::Forged => return refused(FORBIDDEN, "credentials_bad"),
+        Shown::Nothing => None,
+        Shown::Good => Some(case.who),
+        Shown::OfAnother => Some(OTHER),
+    };
+    let flaws = [
+        ("caller_elsewhere", key == Shown::Good && !case.place.by_caller),
+        ("proofs_disagree", signed_by.is_some() && key_of.is_some() && signed_by != key_of),
+    ];
+    let flaws: Vec<_> = flaws.iter().filter(|(_, is_so)| *is_so).map(|(reason, _)| *reason).collect();
+    match signed_by.or(key_of) {
+        _ if !flaws.is_empty() => Outcome::Refused((403, Some(FORBIDDEN)), flaws),
+        Some(caller) if !case.lets_in(caller) => refused(FORBIDDEN, "caller_not_listed"),
+        Some(EMPTY) => limited("TooManyRequestsException", "throttled"),
+        Some(SPENT) => limited("LimitExceededException", "quota_exceeded"),
+        Some(Person { name, .. }) => Outcome::Admitted(name),
+        None => unreachable!("nobody enters a route for callers without a proof"),
     }
 }
 
@@ -161,6 +209,14 @@ fn cases() -> Vec<Case> {
 }
 
 impl Case {
+    fn lets_in(&self, caller: Person) -> bool {
+        match self.lets {
+            Lets::Anyone => true,
+            Lets::Callers => caller != OTHER,
+            Lets::Rival => false,
+        }
+    }
+
     /// The request, which says its number.
     fn request(&self, number: usize) -> Sent {
         let request = get(&format!("/{:?}/{}/{number}", self.lets, self.proof));
@@ -191,7 +247,7 @@ fn admitted(outcomes: &[Outcome], who: Person) -> u64 {
 const LEFT: u64 = 3;
 
 /// The configuration, where who has room has room for `roomy` requests and [`LEFT`] more.
-fn text(origin: &Origin, directory: &TempDir, roomy: u64) -> String {
+fn text(is_imitation: bool, origin: &Origin, directory: &TempDir, roomy: u64) -> String {
     let mut text = format!(
         r#"
         [listen.default]
@@ -205,16 +261,20 @@ fn text(origin: &Origin, directory: &TempDir, roomy: u64) -> String {
         quota = {{ limit = {quota}, per = "month" }}
         [plan.empty]
         throttle = {{ rate = "1/d", burst = 1 }}
+        quota = {{ limit = 20, per = "month" }}
         [plan.spent]
         quota = {{ limit = 1, per = "month" }}
         [plan.other]
         quota = {{ limit = 100000, per = "month" }}
 
+        [api.default]
+        {compat}
         # Where plans are used up.
         [route."GET /"]
         callers = "any"
         respond = {{}}
         "#,
+        compat = if is_imitation { "compat = \"aws-rest\"" } else { "" },
         burst = roomy + LEFT,
         quota = roomy + LEFT + 1,
     );
@@ -255,7 +315,7 @@ async fn ask(client: &mut Raw, request: &Sent) -> Response {
     client.response().await
 }
 
-/// What the answer must say, besides its status.
+/// What a native answer must say, besides its status.
 #[track_caller]
 fn assert_tells(response: &Response, case: &Case) {
     let (status, text) = (response.status, response.text());
@@ -271,11 +331,22 @@ fn assert_tells(response: &Response, case: &Case) {
 
 #[tokio::test]
 async fn every_proof_from_every_place_under_every_plan_comes_to_what_is_promised_and_the_refused_pay_nothing() {
+    try_all(false).await;
+}
+
+#[tokio::test]
+async fn where_aws_is_imitated_each_of_them_comes_to_what_aws_says() {
+    try_all(true).await;
+}
+
+async fn try_all(is_imitation: bool) {
     let (cases, directory) = (cases(), TempDir::new().expect("a directory"));
+    let expected = if is_imitation { expected_of_aws } else { expected };
     let outcomes: Vec<Outcome> = cases.iter().map(expected).collect();
     let (books, origin) = (Books::at(FRIDAY), Origin::start(Script::ok("hello")).await);
     let roomy = admitted(&outcomes, ROOMY);
-    let gateway = TestGateway::start_with_books(&text(&origin, &directory, roomy), &books).await;
+    let text = text(is_imitation, &origin, &directory, roomy);
+    let gateway = TestGateway::start_with_books(&text, &books).await;
     let mut seen = client(&gateway, &PLACES[0]).await;
     for who in [EMPTY, SPENT] {
         assert_eq!(ask(&mut seen, &get("/").with("x-api-key", who.key)).await.status, 200);
@@ -288,11 +359,15 @@ async fn every_proof_from_every_place_under_every_plan_comes_to_what_is_promised
         for number in index * size..(index + 1) * size {
             let (case, outcome) = (&cases[number], &outcomes[number]);
             let response = ask(&mut client, &case.request(number)).await;
-            let status = match outcome {
-                Outcome::Admitted(_) => 200,
-                Outcome::Refused(status, _) => *status,
+            let answer = match outcome {
+                Outcome::Admitted(_) => (200, None),
+                Outcome::Refused(answer, _) => *answer,
             };
-            assert_eq!(response.status, status, "{case:?}: {outcome:?}: {}", response.text());
+            let seen = (response.status, response.header("x-amzn-errortype"));
+            assert_eq!(seen, answer, "{case:?}: {outcome:?}: {}", response.text());
+            if is_imitation {
+                continue;
+            }
             assert_tells(&response, case);
             if *outcome == Outcome::Admitted(ROOMY.name) {
                 left -= 1;
@@ -304,7 +379,7 @@ async fn every_proof_from_every_place_under_every_plan_comes_to_what_is_promised
 
     let lines = gateway.log_until(|lines| lines.len() >= cases.len() + 2, SOON).await;
     assert_logged(&lines, &cases, &outcomes);
-    assert_arrived(&origin, &outcomes);
+    assert_arrived(is_imitation, &origin, &cases, &outcomes);
     // The buckets: what was admitted has been taken, and no more.
     let mut client = client(&gateway, &PLACES[0]).await;
     let another = get("/").with("x-api-key", ROOMY.key);
@@ -315,7 +390,7 @@ async fn every_proof_from_every_place_under_every_plan_comes_to_what_is_promised
     // The quotas, likewise: what is not used goes back at a stop.
     gateway.stop(SOON).await;
     let month = Period::Month.at(books.now());
-    for (who, units) in [(ROOMY, roomy + LEFT), (SPENT, 1), (OTHER, admitted(&outcomes, OTHER))] {
+    for (who, units) in [(ROOMY, roomy + LEFT), (EMPTY, 1), (SPENT, 1), (OTHER, admitted(&outcomes, OTHER))] {
         assert_eq!(books.ledger.granted(&format!("caller/{}/requests", who.name), month), units, "{}", who.name);
     }
 }
@@ -330,7 +405,7 @@ fn assert_logged(lines: &[Json], cases: &[Case], outcomes: &[Outcome]) {
         let (reason, caller) = (line["reason"].as_str(), line["caller"].as_str());
         match outcome {
             Outcome::Admitted(name) => assert_eq!((reason, caller), (None, Some(*name)), "{case:?}: {line}"),
-            Outcome::Refused(status, reasons) => {
+            Outcome::Refused((status, _), reasons) => {
                 assert!(reason.is_some_and(|reason| reasons.contains(&reason)), "{case:?}: {outcome:?}: {line}");
                 let is_known = *status == 429 || reasons == &["caller_not_listed"];
                 assert_eq!(caller.is_some(), is_known, "{case:?}: {line}");
@@ -344,13 +419,16 @@ fn assert_logged(lines: &[Json], cases: &[Case], outcomes: &[Outcome]) {
 }
 
 /// The backend has had those that were admitted, in their order, without what proved who they are from.
-fn assert_arrived(origin: &Origin, outcomes: &[Outcome]) {
+fn assert_arrived(is_imitation: bool, origin: &Origin, cases: &[Case], outcomes: &[Outcome]) {
     let requests = origin.requests();
     let number = |target: &str| target.rsplit('/').next().and_then(|number| number.parse().ok()).expect("a number");
     let arrived: Vec<usize> = requests.iter().map(|request| number(request.target())).collect();
     let admitted = |number: &usize| matches!(outcomes[*number], Outcome::Admitted(_));
     assert_eq!(arrived, (0..outcomes.len()).filter(admitted).collect::<Vec<_>>());
-    for request in &requests {
-        assert_eq!((request.header("x-api-key"), request.header("authorization")), (None, None));
+    for (request, number) in requests.iter().zip(arrived) {
+        let asked = PROOFS[cases[number].proof].1.filter(|_| is_imitation);
+        let (asks_key, asks_signature) = asked.unwrap_or((true, true));
+        assert!(!asks_key || request.header("x-api-key").is_none(), "{:?}", cases[number]);
+        assert!(!asks_signature || request.header("authorization").is_none(), "{:?}", cases[number]);
     }
 }

@@ -192,6 +192,22 @@ async fn a_signature_for_one_path_opens_no_other() {
 }
 
 #[tokio::test]
+async fn a_forged_signature_from_elsewhere_is_bad_and_no_sign_of_a_theft() {
+    // An access key is no secret: whoever has seen a request knows it.
+    let at_home = Known { from: Some("192.0.2.0/24"), ..acme() };
+    let world = Api::of(vec![at_home]).start().await;
+    let forged = get("/prod/a").signed(Signing { secret: "guessed", ..BY_ACME });
+    for (number, (from, request, reason)) in (1..).zip([
+        ("192.0.2.7", forged.clone(), "credentials_bad"),
+        ("198.51.100.7", get("/prod/a").signed(BY_ACME), "caller_elsewhere"),
+        ("198.51.100.7", forged, "credentials_bad"),
+    ]) {
+        assert_eq!(world.ask(&request.from(from)).await.status, 401);
+        assert_eq!(world.logged(number).await["reason"], reason, "{from}");
+    }
+}
+
+#[tokio::test]
 async fn a_long_request_is_not_repeated() {
     let world = Api::of(vec![acme()]).imitation().proof(&[ProofKind::SigV4]).start().await;
     let request = get("/prod/a").with("x-long", "y".repeat(20_000)).signed(BY_ACME);
