@@ -19,7 +19,7 @@ use crate::request::{Assumed, Facts};
 use crate::signature::Flaw;
 use crate::snapshot::{CallerRule, Listing, Route};
 use crate::token::TokenFlaw;
-use crate::trace::{Note, Notes, Trace};
+use crate::trace::{NoTrace, Note, Notes, Trace};
 
 /// Who a request is from, as far as its head tells.
 #[derive(Debug, Default)]
@@ -230,7 +230,12 @@ impl<'a, 'r> Asking<'a, 'r> {
         let signature = Signature::read(facts, &api.region, &self.rule.known, self.meters.time());
         let signature = signature.map_err(|flaw| bad(KIND, flaw, None, trace))?;
         let caller = signature.caller;
-        let check = signature.verify(facts.length).map_err(|flaw| bad(KIND, flaw, Some(caller), trace))?;
+        let check = signature.verify(facts.length).map_err(|flaw| {
+            // Elsewhere even its access key is not known.
+            let is_known = be_here(caller, KIND, facts.client, &mut NoTrace).is_ok();
+            let flaw = if is_known { flaw } else { SignatureError::UnknownCredentials.into() };
+            bad(KIND, flaw, Some(caller), trace)
+        })?;
         match check {
             Some(check) => {
                 identity.agree_in_time(caller, KIND, facts.client, trace);
