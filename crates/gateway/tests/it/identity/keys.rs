@@ -81,3 +81,13 @@ async fn what_nobody_there_has_is_no_proof_and_goes_on() {
     assert_eq!(world.origin.last().header("x-api-key"), Some(OTHER_KEY));
     assert_eq!(world.ask(&get("/prod/a").with("x-api-key", OTHER_KEY)).await.status, 401);
 }
+
+#[tokio::test]
+async fn a_key_that_could_be_guessed_is_nobodys() {
+    let short = Known { name: "short", keys: vec!["nineteen-characters"], ..Known::default() };
+    let world = Api::of(vec![short]).start().await;
+    for key in ["nineteen-characters", ""] {
+        assert_eq!(world.ask(&get("/prod/a").with("x-api-key", key)).await.status, 401, "{key}");
+    }
+    assert_eq!(world.logged(2).await["reason"], "credentials_bad");
+}
