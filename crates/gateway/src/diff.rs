@@ -27,7 +27,7 @@ use crate::snapshot::{Listener, Route};
 
 /// Compares what `old` and `new` would do.
 ///
-/// Requests are judged as by [`Judge::judge`]: meters full, signatures good, bodies of unknown length, and no header
+/// Requests are judged as by [`Judge::judge`]: meters full, tokens and signatures good, bodies of unknown length, and no header
 /// but `Host`. What of the verdicts that leaves open is in [`Difference::untold`].
 #[must_use]
 pub fn diff<'m>(old: &Judge<'m>, new: &Judge<'m>) -> Difference<'m> {
@@ -159,6 +159,8 @@ pub enum Cause {
     Policy,
     /// Requests are taken to be from callers who are let in.
     Callers,
+    /// The token is taken to be good.
+    Token,
     /// The body's signature is taken to be good.
     Signature,
     /// There is no copy of a fetched set.
@@ -174,6 +176,7 @@ impl Cause {
         match self {
             Self::Policy => "policy",
             Self::Callers => "callers",
+            Self::Token => "token",
             Self::Signature => "signature",
             Self::FetchedSet => "fetched_set",
             Self::Unreached => "unreached",
@@ -191,6 +194,7 @@ impl Cause {
             Self::Callers => {
                 "callers were taken to prove who they are, to be let in, and to have no policy of their own"
             }
+            Self::Token => "tokens were taken to be good",
             Self::Signature => "signatures of bodies were taken to be good",
             Self::FetchedSet => "of a fetched address set there is no copy: what it holds is not known",
             Self::Unreached => "no request was found that reaches the route",
@@ -513,6 +517,7 @@ fn untold<'m>(judges: Sides<&Judge<'m>>, asked: &[Sides<Option<Written<'m>>>]) -
     let causes = [
         (Cause::Policy, of(&|route| route.entry.rules().is_some_and(|rules| !rules.policies.is_empty()))),
         (Cause::Callers, of(&|route| route.entry.rules().is_some_and(|rules| rules.callers.is_some()))),
+        (Cause::Token, of(&|route| route.entry.rules().is_some_and(|rules| rules.token.is_some()))),
         (Cause::Signature, of(&|route| route.entry.rules().is_some_and(|rules| rules.signed.is_some()))),
         (Cause::FetchedSet, where_it(&names_set_without_copy)),
         (Cause::Unreached, of(&|route| !reached.contains(&std::ptr::from_ref(route)))),

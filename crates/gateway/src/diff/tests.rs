@@ -263,6 +263,29 @@ fn a_signature_that_is_no_longer_asked_for_counts() {
     assert!(!is_beyond_networks(&signed, &signed));
 }
 
+#[test]
+fn a_token_that_is_asked_for_otherwise_counts() {
+    let jwt = |issuer: &str, rest: &str| {
+        with(&[("GET /a", &format!("jwt = {{ issuer = \"https://{issuer}\", audience = {rest} }}"))])
+    };
+    let old = jwt("a.test", "[\"x\", \"y\"], scopes = [\"admin\"]");
+    for (new, expected) in [
+        (with(&[("GET /a", "open = true")]), "who may enter: jwt -> open"),
+        (jwt("b.test", "[\"x\", \"y\"], scopes = [\"admin\"]"), "issuer of jwt: https://a.test -> https://b.test"),
+        (jwt("a.test", "[\"x\"], scopes = [\"admin\"]"), "audience of jwt: x, y -> x"),
+        (jwt("a.test", "[\"x\", \"y\"]"), "scopes of jwt: admin -> none"),
+    ] {
+        assert_eq!(told(&old, &new), [format!("GET /a => GET /a: {expected}")]);
+        assert!(is_beyond_networks(&old, &new) && is_beyond_networks(&new, &old), "{expected}");
+    }
+    let otherwise = jwt("a.test", "[\"y\", \"x\"], scopes = [\"admin\"]");
+    assert_eq!(told(&old, &otherwise), [""; 0]);
+    assert!(!is_beyond_networks(&old, &otherwise));
+    let model = model(&old);
+    let difference = diff(&Judge::new(&model), &Judge::new(&model));
+    assert_eq!(difference.untold.iter().map(|untold| untold.cause).collect::<Vec<_>>(), [Cause::Token]);
+}
+
 /// A model of one route with this policy.
 fn with_policy(key: &str, statements: &str) -> (tempfile::TempDir, Model) {
     let directory = tempfile::tempdir().unwrap();

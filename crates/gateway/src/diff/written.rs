@@ -1,13 +1,13 @@
 //! What two things that were written say differently, in words for people. Who may enter is not told here: that follows
 //! from verdicts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gatepost_config::model::{
     self, Action, AddressEntry, AddressSource, Addresses, Balance, Behind, CallerRule, Entry, Feed, Forward,
     PolicyDocument, Redirect, Replay, Respond, Rules, Scheme, Signed, Template, TemplatePart, Throttle, ThrottleBy,
-    Upstream, Who,
+    TokenRule, Upstream, Who,
 };
 
 use crate::explain::told::{forward_text, rate_text};
@@ -108,6 +108,7 @@ fn entry(old: &Entry, new: &Entry, changes: &mut Changes) {
     }
     policies(old, new, changes);
     callers(old, new, changes);
+    tokens_taken(old, new, changes);
     // Verdicts take signatures to be good.
     changes.is_beyond_networks |= signature(old).is_some() != signature(new).is_some();
     if let (Some(old), Some(new)) = (signature(old), signature(new)) {
@@ -130,6 +131,27 @@ fn callers(old: &Entry, new: &Entry, changes: &mut Changes) {
     };
     if old.proof != new.proof {
         changes.say_beyond_networks(format!("proof: {} -> {}", proof(&old), proof(&new)));
+    }
+}
+
+/// Verdicts take tokens to be good.
+fn tokens_taken(old: &Entry, new: &Entry, changes: &mut Changes) {
+    let rule = |entry: &Entry| entry.rules().and_then(|rules| rules.token.clone());
+    let (old, new) = (rule(old), rule(new));
+    changes.is_beyond_networks |= old.is_some() != new.is_some();
+    let (Some(old), Some(new)) = (old, new) else { return };
+    // In what order they are written does not matter.
+    let list = |names: &[Box<str>]| join(names.iter().collect::<BTreeSet<_>>().into_iter().map(ToString::to_string));
+    let told: [(&str, fn(&TokenRule) -> &[Box<str>]); 2] =
+        [("audience", |rule| &rule.audience), ("scopes", |rule| &rule.scopes)];
+    if old.issuer != new.issuer {
+        changes.say_beyond_networks(format!("issuer of jwt: {} -> {}", old.issuer, new.issuer));
+    }
+    for (key, of) in told {
+        let (old, new) = (list(of(&old)), list(of(&new)));
+        if old != new {
+            changes.say_beyond_networks(format!("{key} of jwt: {old} -> {new}"));
+        }
     }
 }
 
