@@ -9,7 +9,7 @@ mod partition;
 mod questions;
 mod written;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -66,6 +66,8 @@ pub struct Difference<'m> {
     pub listeners: Vec<ListenerChange>,
     /// Callers that came, went, or are otherwise, by name.
     pub callers: Vec<CallerChange>,
+    /// Plans that came, went, or are otherwise, by name. They do not change who may enter: buckets are taken to be full.
+    pub plans: Vec<PlanChange>,
     /// What else verdicts depend on, which is not told here.
     pub untold: Vec<Untold<'m>>,
 }
@@ -141,6 +143,17 @@ pub struct CallerChange {
     pub changes: Vec<String>,
     /// Whether it changes who may enter.
     pub is_beyond_networks: bool,
+}
+
+/// A plan that came, went or is otherwise.
+#[derive(Debug, PartialEq, Eq)]
+pub struct PlanChange {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Whether it was there, and is.
+    pub is_there: Sides<bool>,
+    /// What about it, in words for people.
+    pub changes: Vec<String>,
 }
 
 /// What else verdicts depend on.
@@ -366,6 +379,7 @@ impl<'m> Survey<'m> {
             routes: route_changes(&routes),
             listeners: pairs.iter().filter_map(|pair| listener_change(*pair)).collect(),
             callers: caller_changes(judges.map(|judge| &judge.model().callers[..])),
+            plans: plan_changes(judges.map(|judge| &judge.model().plans[..])),
             untold: untold(judges, &routes),
         }
     }
@@ -442,32 +456,43 @@ fn listener_change(pair: ListenerPair<'_>) -> Option<ListenerChange> {
     (!said.is_empty() || !name.are_equal()).then_some(ListenerChange { name, changes: said, is_beyond_networks })
 }
 
-/// Both sides are in the order of their names.
 fn caller_changes(callers: Sides<&[Arc<model::Caller>]>) -> Vec<CallerChange> {
-    let (mut old, mut new) = (callers.old.iter().peekable(), callers.new.iter().peekable());
-    let mut changes = Vec::new();
-    loop {
-        let pair = match (old.peek(), new.peek()) {
-            (None, None) => return changes,
-            (Some(first), Some(second)) if first.name == second.name => Sides { old: old.next(), new: new.next() },
-            (Some(first), second) if second.is_none_or(|second| first.name < second.name) => {
-                Sides { old: old.next(), new: None }
-            }
-            (_, _) => Sides { old: None, new: new.next() },
+    let change = |(name, pair): (&Arc<str>, Sides<Option<&model::Caller>>)| {
+        let is_there = pair.map(|caller| caller.is_some());
+        let Changes { said, is_beyond_networks } = match pair {
+            Sides { old: Some(old), new: Some(new) } => written::caller(old, new),
+            Sides { .. } => Changes { said: Vec::new(), is_beyond_networks: true },
         };
-        changes.extend(caller_change(pair));
-    }
+        let differs = !said.is_empty() || !is_there.are_equal();
+        differs.then_some(CallerChange { name: Arc::clone(name), is_there, changes: said, is_beyond_networks })
+    };
+    by_name(callers, |caller| &caller.name).into_iter().filter_map(change).collect()
 }
 
-fn caller_change(pair: Sides<Option<&Arc<model::Caller>>>) -> Option<CallerChange> {
-    let name = Arc::clone(&pair.new.or(pair.old)?.name);
-    let is_there = pair.map(|caller| caller.is_some());
-    let Changes { said, is_beyond_networks } = match pair {
-        Sides { old: Some(old), new: Some(new) } => written::caller(old, new),
-        Sides { .. } => Changes { said: Vec::new(), is_beyond_networks: true },
+fn plan_changes(plans: Sides<&[Arc<model::Plan>]>) -> Vec<PlanChange> {
+    let change = |(name, pair): (&Arc<str>, Sides<Option<&model::Plan>>)| {
+        let is_there = pair.map(|plan| plan.is_some());
+        let changes = match pair {
+            Sides { old: Some(old), new: Some(new) } => written::plan(old, new).said,
+            Sides { .. } => Vec::new(),
+        };
+        let differs = !changes.is_empty() || !is_there.are_equal();
+        differs.then_some(PlanChange { name: Arc::clone(name), is_there, changes })
     };
-    let differs = !said.is_empty() || !is_there.are_equal();
-    differs.then_some(CallerChange { name, is_there, changes: said, is_beyond_networks })
+    by_name(plans, |plan| &plan.name).into_iter().filter_map(change).collect()
+}
+
+/// What of either side has the same name.
+fn by_name<'m, T>(
+    things: Sides<&'m [Arc<T>]>,
+    name: impl Fn(&'m T) -> &'m Arc<str>,
+) -> BTreeMap<&'m Arc<str>, Sides<Option<&'m T>>> {
+    let old = things.old.iter().map(|old| (name(old), Sides { old: Some(&**old), new: None }));
+    let mut pairs: BTreeMap<_, _> = old.collect();
+    for new in things.new {
+        pairs.entry(name(new)).or_insert(Sides { old: None, new: None }).new = Some(new);
+    }
+    pairs
 }
 
 /// A route came if nothing of the old configuration became it, and went if it became nothing of the new one: what

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gatepost_config::model::{
-    self, Action, AddressEntry, AddressSource, Addresses, Balance, Behind, CallerRule, Entry, Feed, Forward,
-    PolicyDocument, Redirect, Replay, Respond, Rules, Scheme, Signed, Template, TemplatePart, Throttle, ThrottleBy,
-    TokenRule, Upstream, Who,
+    self, Action, AddressEntry, AddressSource, Addresses, Balance, Behind, Budget, CallerRule, Entry, Feed, Forward,
+    Plan, PlanRoute, PolicyDocument, Quota, Redirect, Replay, Respond, Rules, Scheme, Signed, Template, TemplatePart,
+    Throttle, ThrottleBy, TokenRule, Upstream, Who,
 };
 
 use crate::explain::told::{forward_text, rate_text};
-use crate::judge::Written;
+use crate::judge::{RouteName, Written};
 
 /// What a route does otherwise: where requests go, and what they may take.
 pub(super) fn route(old: Written<'_>, new: Written<'_>) -> Changes {
@@ -25,6 +25,7 @@ pub(super) fn route(old: Written<'_>, new: Written<'_>) -> Changes {
     changes.shown("throttle", &throttles(&old.throttles), &throttles(&new.throttles));
     changes.shown("throttle of the API", &throttles(&old_api.throttles), &throttles(&new_api.throttles));
     changes.shown("parallel", &or_none(old.parallel), &or_none(new.parallel));
+    changes.shown("budget", &budget_text(old.budget.as_ref()), &budget_text(new.budget.as_ref()));
     changes.shown("max_body", &old.max_body.to_string(), &new.max_body.to_string());
     changes.plain("compat", &old_api.compat, &new_api.compat);
     changes
@@ -180,11 +181,7 @@ pub(super) fn caller(old: &model::Caller, new: &model::Caller) -> Changes {
     let plan = |caller: &model::Caller| or_none(caller.plan.as_ref().map(|plan| Arc::clone(&plan.name)));
     changes.shown("plan", &plan(old), &plan(new));
     changes.shown("parallel", &or_none(old.parallel), &or_none(new.parallel));
-    let budget = |caller: &model::Caller| {
-        let budget = caller.budget.as_ref();
-        budget.map(|budget| (budget.limit, budget.per, budget.per_request, budget.per_gb, budget.currency.clone()))
-    };
-    changes.plain("its budget", &budget(old), &budget(new));
+    changes.shown("budget", &budget_text(old.budget.as_deref()), &budget_text(new.budget.as_deref()));
     let alike = changes.said.len();
     let from = |caller: &model::Caller| {
         caller.from.as_deref().map(|from| {
@@ -209,6 +206,37 @@ pub(super) fn caller(old: &model::Caller, new: &model::Caller) -> Changes {
     changes.shown("arn", old.arn.as_str(), new.arn.as_str());
     changes.is_beyond_networks = changes.said.len() > alike;
     changes
+}
+
+/// What a plan promises otherwise.
+pub(super) fn plan(old: &Plan, new: &Plan) -> Changes {
+    let mut changes = Changes::default();
+    let throttle = |plan: &Plan| throttles(plan.throttle.as_slice());
+    changes.shown("throttle", &throttle(old), &throttle(new));
+    changes.shown("quota", &quota_text(old.quota), &quota_text(new.quota));
+    let (old, new) = (throttles_of_routes(old), throttles_of_routes(new));
+    for name in old.keys().chain(new.keys()).collect::<BTreeSet<_>>() {
+        let throttle = |routes: &BTreeMap<String, Throttle>| throttles(routes.get(name).copied().as_slice());
+        changes.shown(&format!("throttle of {name}"), &throttle(&old), &throttle(&new));
+    }
+    changes
+}
+
+/// By the names of the routes.
+fn throttles_of_routes(plan: &Plan) -> BTreeMap<String, Throttle> {
+    let name = |route: &PlanRoute| RouteName { api: &route.api, key: &route.route }.to_string();
+    plan.routes.iter().map(|route| (name(route), route.throttle)).collect()
+}
+
+fn quota_text(quota: Option<Quota>) -> String {
+    or_none(quota.map(|quota| format!("{} per {}", quota.limit, quota.per.name())))
+}
+
+fn budget_text(budget: Option<&Budget>) -> String {
+    or_none(budget.map(|Budget { limit, per, per_request, per_gb, currency, place: _ }| {
+        let per = per.name();
+        format!("{limit} {currency} per {per}, at {per_request} {currency} per request and {per_gb} {currency} per GB")
+    }))
 }
 
 fn signature(entry: &Entry) -> Option<&Signed> {
