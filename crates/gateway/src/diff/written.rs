@@ -7,7 +7,7 @@ use std::sync::Arc;
 use gatepost_config::model::{
     self, Action, AddressEntry, AddressSource, Addresses, Balance, Behind, Budget, CallerRule, Entry, Feed, Forward,
     Plan, PlanRoute, PolicyDocument, Quota, Redirect, Replay, Respond, Rules, Scheme, Signed, Template, TemplatePart,
-    Throttle, ThrottleBy, TokenRule, Upstream, Who,
+    Throttle, ThrottleBy, Upstream, Who,
 };
 
 use crate::explain::told::{forward_text, rate_text};
@@ -141,15 +141,13 @@ fn tokens_taken(old: &Entry, new: &Entry, changes: &mut Changes) {
     let (old, new) = (rule(old), rule(new));
     changes.is_beyond_networks |= old.is_some() != new.is_some();
     let (Some(old), Some(new)) = (old, new) else { return };
-    // In what order they are written does not matter.
-    let list = |names: &[Box<str>]| join(names.iter().collect::<BTreeSet<_>>().into_iter().map(ToString::to_string));
-    let told: [(&str, fn(&TokenRule) -> &[Box<str>]); 2] =
-        [("audience", |rule| &rule.audience), ("scopes", |rule| &rule.scopes)];
     if old.issuer != new.issuer {
         changes.say_beyond_networks(format!("issuer of jwt: {} -> {}", old.issuer, new.issuer));
     }
-    for (key, of) in told {
-        let (old, new) = (list(of(&old)), list(of(&new)));
+    // In what order they are written does not matter.
+    let list = |names: &[Box<str>]| join(names.iter().collect::<BTreeSet<_>>().into_iter().map(ToString::to_string));
+    for (key, old, new) in [("audience", &old.audience, &new.audience), ("scopes", &old.scopes, &new.scopes)] {
+        let (old, new) = (list(old), list(new));
         if old != new {
             changes.say_beyond_networks(format!("{key} of jwt: {old} -> {new}"));
         }
