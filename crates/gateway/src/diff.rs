@@ -9,7 +9,7 @@ mod partition;
 mod questions;
 mod written;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use crate::snapshot::{Listener, Route};
 
 /// Compares what `old` and `new` would do.
 ///
-/// Requests are judged as by [`Judge::judge`]: meters full, signatures good, bodies of unknown length, and no header
+/// Requests are judged as by [`Judge::judge`]: meters full, tokens and signatures good, bodies of unknown length, and no header
 /// but `Host`. What of the verdicts that leaves open is in [`Difference::untold`].
 #[must_use]
 pub fn diff<'m>(old: &Judge<'m>, new: &Judge<'m>) -> Difference<'m> {
@@ -66,6 +66,8 @@ pub struct Difference<'m> {
     pub listeners: Vec<ListenerChange>,
     /// Callers that came, went, or are otherwise, by name.
     pub callers: Vec<CallerChange>,
+    /// Plans that came, went, or are otherwise, by name. They do not change who may enter: buckets are taken to be full.
+    pub plans: Vec<PlanChange>,
     /// What else verdicts depend on, which is not told here.
     pub untold: Vec<Untold<'m>>,
 }
@@ -143,6 +145,17 @@ pub struct CallerChange {
     pub is_beyond_networks: bool,
 }
 
+/// A plan that came, went or is otherwise.
+#[derive(Debug, PartialEq, Eq)]
+pub struct PlanChange {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Whether it was there, and is.
+    pub is_there: Sides<bool>,
+    /// What about it, in words for people.
+    pub changes: Vec<String>,
+}
+
 /// What else verdicts depend on.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Untold<'m> {
@@ -159,6 +172,8 @@ pub enum Cause {
     Policy,
     /// Requests are taken to be from callers who are let in.
     Callers,
+    /// The token is taken to be good.
+    Token,
     /// The body's signature is taken to be good.
     Signature,
     /// There is no copy of a fetched set.
@@ -174,6 +189,7 @@ impl Cause {
         match self {
             Self::Policy => "policy",
             Self::Callers => "callers",
+            Self::Token => "token",
             Self::Signature => "signature",
             Self::FetchedSet => "fetched_set",
             Self::Unreached => "unreached",
@@ -191,6 +207,7 @@ impl Cause {
             Self::Callers => {
                 "callers were taken to prove who they are, to be let in, and to have no policy of their own"
             }
+            Self::Token => "tokens were taken to be good",
             Self::Signature => "signatures of bodies were taken to be good",
             Self::FetchedSet => "of a fetched address set there is no copy: what it holds is not known",
             Self::Unreached => "no request was found that reaches the route",
@@ -362,6 +379,7 @@ impl<'m> Survey<'m> {
             routes: route_changes(&routes),
             listeners: pairs.iter().filter_map(|pair| listener_change(*pair)).collect(),
             callers: caller_changes(judges.map(|judge| &judge.model().callers[..])),
+            plans: plan_changes(judges.map(|judge| &judge.model().plans[..])),
             untold: untold(judges, &routes),
         }
     }
@@ -438,32 +456,43 @@ fn listener_change(pair: ListenerPair<'_>) -> Option<ListenerChange> {
     (!said.is_empty() || !name.are_equal()).then_some(ListenerChange { name, changes: said, is_beyond_networks })
 }
 
-/// Both sides are in the order of their names.
 fn caller_changes(callers: Sides<&[Arc<model::Caller>]>) -> Vec<CallerChange> {
-    let (mut old, mut new) = (callers.old.iter().peekable(), callers.new.iter().peekable());
-    let mut changes = Vec::new();
-    loop {
-        let pair = match (old.peek(), new.peek()) {
-            (None, None) => return changes,
-            (Some(first), Some(second)) if first.name == second.name => Sides { old: old.next(), new: new.next() },
-            (Some(first), second) if second.is_none_or(|second| first.name < second.name) => {
-                Sides { old: old.next(), new: None }
-            }
-            (_, _) => Sides { old: None, new: new.next() },
+    let change = |(name, pair): (&Arc<str>, Sides<Option<&model::Caller>>)| {
+        let is_there = pair.map(|caller| caller.is_some());
+        let Changes { said, is_beyond_networks } = match pair {
+            Sides { old: Some(old), new: Some(new) } => written::caller(old, new),
+            Sides { .. } => Changes { said: Vec::new(), is_beyond_networks: true },
         };
-        changes.extend(caller_change(pair));
-    }
+        let differs = !said.is_empty() || !is_there.are_equal();
+        differs.then_some(CallerChange { name: Arc::clone(name), is_there, changes: said, is_beyond_networks })
+    };
+    by_name(callers, |caller| &caller.name).into_iter().filter_map(change).collect()
 }
 
-fn caller_change(pair: Sides<Option<&Arc<model::Caller>>>) -> Option<CallerChange> {
-    let name = Arc::clone(&pair.new.or(pair.old)?.name);
-    let is_there = pair.map(|caller| caller.is_some());
-    let Changes { said, is_beyond_networks } = match pair {
-        Sides { old: Some(old), new: Some(new) } => written::caller(old, new),
-        Sides { .. } => Changes { said: Vec::new(), is_beyond_networks: true },
+fn plan_changes(plans: Sides<&[Arc<model::Plan>]>) -> Vec<PlanChange> {
+    let change = |(name, pair): (&Arc<str>, Sides<Option<&model::Plan>>)| {
+        let is_there = pair.map(|plan| plan.is_some());
+        let changes = match pair {
+            Sides { old: Some(old), new: Some(new) } => written::plan(old, new).said,
+            Sides { .. } => Vec::new(),
+        };
+        let differs = !changes.is_empty() || !is_there.are_equal();
+        differs.then_some(PlanChange { name: Arc::clone(name), is_there, changes })
     };
-    let differs = !said.is_empty() || !is_there.are_equal();
-    differs.then_some(CallerChange { name, is_there, changes: said, is_beyond_networks })
+    by_name(plans, |plan| &plan.name).into_iter().filter_map(change).collect()
+}
+
+/// What of either side has the same name.
+fn by_name<'m, T>(
+    things: Sides<&'m [Arc<T>]>,
+    name: impl Fn(&'m T) -> &'m Arc<str>,
+) -> BTreeMap<&'m Arc<str>, Sides<Option<&'m T>>> {
+    let old = things.old.iter().map(|old| (name(old), Sides { old: Some(&**old), new: None }));
+    let mut pairs: BTreeMap<_, _> = old.collect();
+    for new in things.new {
+        pairs.entry(name(new)).or_insert(Sides { old: None, new: None }).new = Some(new);
+    }
+    pairs
 }
 
 /// A route came if nothing of the old configuration became it, and went if it became nothing of the new one: what
@@ -513,6 +542,7 @@ fn untold<'m>(judges: Sides<&Judge<'m>>, asked: &[Sides<Option<Written<'m>>>]) -
     let causes = [
         (Cause::Policy, of(&|route| route.entry.rules().is_some_and(|rules| !rules.policies.is_empty()))),
         (Cause::Callers, of(&|route| route.entry.rules().is_some_and(|rules| rules.callers.is_some()))),
+        (Cause::Token, of(&|route| route.entry.rules().is_some_and(|rules| rules.token.is_some()))),
         (Cause::Signature, of(&|route| route.entry.rules().is_some_and(|rules| rules.signed.is_some()))),
         (Cause::FetchedSet, where_it(&names_set_without_copy)),
         (Cause::Unreached, of(&|route| !reached.contains(&std::ptr::from_ref(route)))),

@@ -57,7 +57,8 @@ pub use caller::{KeyUse, NoUsageSink, UsageBatch, UsageDelta, UsageSink};
 pub use certificates::{doubtful_domains, unusable_certificates};
 pub use decisions::{Decision, DecisionFilter, DecisionPage, DecisionSummary, MOST_DECISIONS, Unexplained};
 pub use diff::{
-    CallerChange, Cause, Difference, ListenerChange, Networks, Request, RouteChange, Sides, Untold, VerdictChange, diff,
+    CallerChange, Cause, Difference, ListenerChange, Networks, PlanChange, Request, RouteChange, Sides, Untold,
+    VerdictChange, diff,
 };
 pub use examples::{JudgedExamples, failed_examples, judge_examples};
 pub use explain::{Check, ExplainError, Explanation, Inquiry, Rule, Step, Verdict, explain};

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use gatepost_gateway::{
-    CallerChange, Difference, Judgement, ListenerChange, Networks, Request, RouteChange, RouteName, Sides, Untold,
-    VerdictChange,
+    CallerChange, Difference, Judgement, ListenerChange, Networks, PlanChange, Request, RouteChange, RouteName, Sides,
+    Untold, VerdictChange,
 };
 use ipnet::IpNet;
 use serde::Serialize;
@@ -24,6 +24,7 @@ pub(crate) fn text(difference: &Difference<'_>, hit: Option<&Hit<'_>>, top: usiz
     list(&mut text, "routes", &difference.routes, top, route_text);
     list(&mut text, "listeners", &difference.listeners, top, listener_text);
     list(&mut text, "callers", &difference.callers, top, caller_text);
+    list(&mut text, "plans", &difference.plans, top, plan_text);
     if text.is_empty() {
         text.push_str("no difference in who may enter, what routes do, or where is listened\n\n");
     }
@@ -137,6 +138,11 @@ fn caller_text(change: &CallerChange) -> String {
     changed_text(name, *is_there, changes)
 }
 
+fn plan_text(change: &PlanChange) -> String {
+    let PlanChange { name, is_there, changes } = change;
+    changed_text(name, *is_there, changes)
+}
+
 fn changed_text(name: &str, is_there: Sides<bool>, changes: &[String]) -> String {
     match is_there {
         Sides { old: false, new: _ } => format!("  {name}: new\n"),
@@ -209,6 +215,12 @@ pub(crate) fn json(difference: &Difference<'_>, hit: Option<&Hit<'_>>, top: usiz
             changes: &change.changes,
             beyond_networks: change.is_beyond_networks,
         }),
+        plans: List::of(&difference.plans, top, |change| PlanReport {
+            name: &change.name,
+            old: change.is_there.old,
+            new: change.is_there.new,
+            changes: &change.changes,
+        }),
         untold: difference
             .untold
             .iter()
@@ -232,6 +244,7 @@ struct Report<'d> {
     routes: List<RouteReport<'d>>,
     listeners: List<ListenerReport<'d>>,
     callers: List<CallerReport<'d>>,
+    plans: List<PlanReport<'d>>,
     untold: Vec<UntoldReport<'d>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     log: Option<HitReport<'d>>,
@@ -312,6 +325,15 @@ struct CallerReport<'d> {
     changes: &'d [String],
     /// Whether it changes who may enter.
     beyond_networks: bool,
+}
+
+#[derive(Serialize)]
+struct PlanReport<'d> {
+    name: &'d str,
+    /// Whether it was there, and is.
+    old: bool,
+    new: bool,
+    changes: &'d [String],
 }
 
 #[derive(Serialize)]

@@ -32,7 +32,13 @@ fn told(old: &str, new: &str) -> Vec<String> {
         let name = |name: &Option<Arc<str>>| name.as_deref().unwrap_or("nothing").to_owned();
         format!("listener {} => {}: {}", name(&change.name.old), name(&change.name.new), change.changes.join("; "))
     });
-    verdicts.chain(routes).chain(listeners).collect()
+    let told = |kind, name: &str, is_there: Sides<bool>, changes: &[String]| match is_there {
+        Sides { old: true, new: true } => format!("{kind} {name}: {}", changes.join("; ")),
+        Sides { old, new } => format!("{kind} {name}: {old} => {new}"),
+    };
+    let callers = difference.callers.iter().map(|it| told("caller", &it.name, it.is_there, &it.changes));
+    let plans = difference.plans.iter().map(|it| told("plan", &it.name, it.is_there, &it.changes));
+    verdicts.chain(routes).chain(listeners).chain(callers).chain(plans).collect()
 }
 
 /// A configuration with these routes.
@@ -261,6 +267,79 @@ fn a_signature_that_is_no_longer_asked_for_counts() {
     let plain = with(&[("POST /a", "from = [\"192.0.2.1\"]")]);
     assert!(is_beyond_networks(&signed, &plain) && is_beyond_networks(&plain, &signed));
     assert!(!is_beyond_networks(&signed, &signed));
+}
+
+#[test]
+fn a_token_that_is_asked_for_otherwise_counts() {
+    let jwt = |issuer: &str, rest: &str| {
+        with(&[("GET /a", &format!("jwt = {{ issuer = \"https://{issuer}\", audience = {rest} }}"))])
+    };
+    let old = jwt("a.test", "[\"x\", \"y\"], scopes = [\"admin\"]");
+    for (new, expected) in [
+        (with(&[("GET /a", "open = true")]), "who may enter: jwt -> open"),
+        (jwt("b.test", "[\"x\", \"y\"], scopes = [\"admin\"]"), "issuer of jwt: https://a.test -> https://b.test"),
+        (jwt("a.test", "[\"x\"], scopes = [\"admin\"]"), "audience of jwt: x, y -> x"),
+        (jwt("a.test", "[\"x\", \"y\"]"), "scopes of jwt: admin -> none"),
+    ] {
+        assert_eq!(told(&old, &new), [format!("GET /a => GET /a: {expected}")]);
+        assert!(is_beyond_networks(&old, &new) && is_beyond_networks(&new, &old), "{expected}");
+    }
+    let otherwise = jwt("a.test", "[\"y\", \"x\"], scopes = [\"admin\"]");
+    assert_eq!(told(&old, &otherwise), [""; 0]);
+    assert!(!is_beyond_networks(&old, &otherwise));
+    let model = model(&old);
+    let difference = diff(&Judge::new(&model), &Judge::new(&model));
+    assert_eq!(difference.untold.iter().map(|untold| untold.cause).collect::<Vec<_>>(), [Cause::Token]);
+}
+
+#[test]
+fn what_plans_promise_otherwise_is_said_and_changes_nobodys_entry() {
+    let routes = with(&[("GET /a", "callers = \"any\""), ("GET /b", "callers = \"any\"")]);
+    let plan = |rules: &str| {
+        let key = format!("sha256:{}", "0".repeat(64));
+        format!("{routes}[plan.p]\n{rules}\n[caller.acme]\nplan = \"p\"\nkeys = [\"{key}\"]\n")
+    };
+    let old = plan(
+        "throttle = { rate = \"5/s\", burst = 5 }\nquota = { limit = 1000, per = \"day\" }\nroutes = { \"GET /a\" = { rate = \"1/s\", burst = 1 } }",
+    );
+    for (new, expected) in [
+        (old.replace("1000", "10"), "quota: 1000 per day -> 10 per day"),
+        (old.replace("5/s", "4/s"), "throttle: 5/s burst 5 by caller -> 4/s burst 5 by caller"),
+        (old.replace("\"1/s\"", "\"2/s\""), "throttle of GET /a: 1/s burst 1 by caller -> 2/s burst 1 by caller"),
+        (
+            old.replace("\"GET /a\" = { rate", "\"GET /b\" = { rate"),
+            "throttle of GET /a: 1/s burst 1 by caller -> none; throttle of GET /b: none -> 1/s burst 1 by caller",
+        ),
+    ] {
+        assert_eq!(told(&old, &new), [format!("plan p: {expected}")]);
+        assert!(!is_beyond_networks(&old, &new), "{expected}");
+    }
+    let key = format!("sha256:{}", "1".repeat(64));
+    let caller = format!("[caller.b]\nplan = \"q\"\nkeys = [\"{key}\"]\n");
+    let other = format!("{old}[plan.q]\nquota = {{ limit = 1, per = \"week\" }}\n{caller}");
+    assert_eq!(told(&old, &other), ["caller b: false => true", "plan q: false => true"]);
+    assert_eq!(told(&other, &old), ["caller b: true => false", "plan q: true => false"]);
+}
+
+#[test]
+fn what_a_route_or_a_caller_may_cost_and_hold_open_is_said() {
+    let key = format!("sha256:{}", "0".repeat(64));
+    let text = |route: &str, caller: &str| {
+        with(&[("GET /a", &format!("callers = \"any\"\n{route}"))])
+            + &format!("[caller.acme]\nkeys = [\"{key}\"]\n{caller}\n")
+    };
+    let budget = |limit: &str| format!("budget = {{ limit = \"{limit}\", per = \"day\", per_request = \"0.01 USD\" }}");
+    let told_as = "none -> 1 USD per day, at 0.01 USD per request and 0 USD per GB";
+    let old = text("", "");
+    for (new, expected) in [
+        (text(&budget("1 USD"), ""), format!("GET /a => GET /a: budget: {told_as}")),
+        (text("", &budget("1 USD")), format!("caller acme: budget: {told_as}")),
+        (text("parallel = 3", ""), "GET /a => GET /a: parallel: none -> 3".to_owned()),
+        (text("", "parallel = 3"), "caller acme: parallel: none -> 3".to_owned()),
+    ] {
+        assert_eq!(told(&old, &new), [expected]);
+        assert!(!is_beyond_networks(&old, &new));
+    }
 }
 
 /// A model of one route with this policy.

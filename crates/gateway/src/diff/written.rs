@@ -1,17 +1,17 @@
 //! What two things that were written say differently, in words for people. Who may enter is not told here: that follows
 //! from verdicts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gatepost_config::model::{
-    self, Action, AddressEntry, AddressSource, Addresses, Balance, Behind, CallerRule, Entry, Feed, Forward,
-    PolicyDocument, Redirect, Replay, Respond, Rules, Scheme, Signed, Template, TemplatePart, Throttle, ThrottleBy,
-    Upstream, Who,
+    self, Action, AddressEntry, AddressSource, Addresses, Balance, Behind, Budget, CallerRule, Entry, Feed, Forward,
+    Plan, PlanRoute, PolicyDocument, Quota, Redirect, Replay, Respond, Rules, Scheme, Signed, Template, TemplatePart,
+    Throttle, ThrottleBy, Upstream, Who,
 };
 
 use crate::explain::told::{forward_text, rate_text};
-use crate::judge::Written;
+use crate::judge::{RouteName, Written};
 
 /// What a route does otherwise: where requests go, and what they may take.
 pub(super) fn route(old: Written<'_>, new: Written<'_>) -> Changes {
@@ -25,6 +25,7 @@ pub(super) fn route(old: Written<'_>, new: Written<'_>) -> Changes {
     changes.shown("throttle", &throttles(&old.throttles), &throttles(&new.throttles));
     changes.shown("throttle of the API", &throttles(&old_api.throttles), &throttles(&new_api.throttles));
     changes.shown("parallel", &or_none(old.parallel), &or_none(new.parallel));
+    changes.shown("budget", &budget_text(old.budget.as_ref()), &budget_text(new.budget.as_ref()));
     changes.shown("max_body", &old.max_body.to_string(), &new.max_body.to_string());
     changes.plain("compat", &old_api.compat, &new_api.compat);
     changes
@@ -108,6 +109,7 @@ fn entry(old: &Entry, new: &Entry, changes: &mut Changes) {
     }
     policies(old, new, changes);
     callers(old, new, changes);
+    tokens_taken(old, new, changes);
     // Verdicts take signatures to be good.
     changes.is_beyond_networks |= signature(old).is_some() != signature(new).is_some();
     if let (Some(old), Some(new)) = (signature(old), signature(new)) {
@@ -130,6 +132,25 @@ fn callers(old: &Entry, new: &Entry, changes: &mut Changes) {
     };
     if old.proof != new.proof {
         changes.say_beyond_networks(format!("proof: {} -> {}", proof(&old), proof(&new)));
+    }
+}
+
+/// Verdicts take tokens to be good.
+fn tokens_taken(old: &Entry, new: &Entry, changes: &mut Changes) {
+    let rule = |entry: &Entry| entry.rules().and_then(|rules| rules.token.clone());
+    let (old, new) = (rule(old), rule(new));
+    changes.is_beyond_networks |= old.is_some() != new.is_some();
+    let (Some(old), Some(new)) = (old, new) else { return };
+    if old.issuer != new.issuer {
+        changes.say_beyond_networks(format!("issuer of jwt: {} -> {}", old.issuer, new.issuer));
+    }
+    // In what order they are written does not matter.
+    let list = |names: &[Box<str>]| join(names.iter().collect::<BTreeSet<_>>().into_iter().map(ToString::to_string));
+    for (key, old, new) in [("audience", &old.audience, &new.audience), ("scopes", &old.scopes, &new.scopes)] {
+        let (old, new) = (list(old), list(new));
+        if old != new {
+            changes.say_beyond_networks(format!("{key} of jwt: {old} -> {new}"));
+        }
     }
 }
 
@@ -158,11 +179,7 @@ pub(super) fn caller(old: &model::Caller, new: &model::Caller) -> Changes {
     let plan = |caller: &model::Caller| or_none(caller.plan.as_ref().map(|plan| Arc::clone(&plan.name)));
     changes.shown("plan", &plan(old), &plan(new));
     changes.shown("parallel", &or_none(old.parallel), &or_none(new.parallel));
-    let budget = |caller: &model::Caller| {
-        let budget = caller.budget.as_ref();
-        budget.map(|budget| (budget.limit, budget.per, budget.per_request, budget.per_gb, budget.currency.clone()))
-    };
-    changes.plain("its budget", &budget(old), &budget(new));
+    changes.shown("budget", &budget_text(old.budget.as_deref()), &budget_text(new.budget.as_deref()));
     let alike = changes.said.len();
     let from = |caller: &model::Caller| {
         caller.from.as_deref().map(|from| {
@@ -187,6 +204,37 @@ pub(super) fn caller(old: &model::Caller, new: &model::Caller) -> Changes {
     changes.shown("arn", old.arn.as_str(), new.arn.as_str());
     changes.is_beyond_networks = changes.said.len() > alike;
     changes
+}
+
+/// What a plan promises otherwise.
+pub(super) fn plan(old: &Plan, new: &Plan) -> Changes {
+    let mut changes = Changes::default();
+    let throttle = |plan: &Plan| throttles(plan.throttle.as_slice());
+    changes.shown("throttle", &throttle(old), &throttle(new));
+    changes.shown("quota", &quota_text(old.quota), &quota_text(new.quota));
+    let (old, new) = (throttles_of_routes(old), throttles_of_routes(new));
+    for name in old.keys().chain(new.keys()).collect::<BTreeSet<_>>() {
+        let throttle = |routes: &BTreeMap<String, Throttle>| throttles(routes.get(name).copied().as_slice());
+        changes.shown(&format!("throttle of {name}"), &throttle(&old), &throttle(&new));
+    }
+    changes
+}
+
+/// By the names of the routes.
+fn throttles_of_routes(plan: &Plan) -> BTreeMap<String, Throttle> {
+    let name = |route: &PlanRoute| RouteName { api: &route.api, key: &route.route }.to_string();
+    plan.routes.iter().map(|route| (name(route), route.throttle)).collect()
+}
+
+fn quota_text(quota: Option<Quota>) -> String {
+    or_none(quota.map(|quota| format!("{} per {}", quota.limit, quota.per.name())))
+}
+
+fn budget_text(budget: Option<&Budget>) -> String {
+    or_none(budget.map(|Budget { limit, per, per_request, per_gb, currency, place: _ }| {
+        let per = per.name();
+        format!("{limit} {currency} per {per}, at {per_request} {currency} per request and {per_gb} {currency} per GB")
+    }))
 }
 
 fn signature(entry: &Entry) -> Option<&Signed> {
