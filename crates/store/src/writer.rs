@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use crate::batch::{self, Counts};
 use crate::error::StoreError;
 use crate::queue::{Queue, Work};
-use crate::schema;
+use crate::schema::{self, FileId};
 
 /// The one who writes: everything that waits, in one transaction, again and again.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(crate) struct Writer {
     path: PathBuf,
     queue: Arc<Queue>,
     /// None after a failure: then the file is opened anew.
-    connection: Option<Connection>,
+    connection: Option<(Connection, FileId)>,
     /// The id of the last try.
     id: i64,
     /// Counts of tries that failed, by the ids of these; oldest first. A commit that failed to be synced may still turn out
@@ -89,10 +89,10 @@ impl Writer {
             self.unwritten.push((self.id, counts));
         }
         let counts = self.unwritten.iter().map(|(_, counts)| counts);
-        let written = connected.and_then(|mut connection| {
+        let written = connected.and_then(|(mut connection, file)| {
             let granted = batch::commit(&mut connection, counts, self.id, asks)
                 .map_err(|source| StoreError::from_sqlite(&self.path, "write", source))?;
-            Ok((connection, granted))
+            Ok(((connection, file), granted))
         });
         match written {
             Ok((connection, granted)) => {
@@ -108,16 +108,20 @@ impl Writer {
     }
 
     /// The connection, opened anew after a failure; then it is known which of the failed tries were written after all. A
-    /// file that was taken away meanwhile is not made anew: it would know of no grants.
-    fn connect(&mut self) -> Result<Connection, StoreError> {
-        if let Some(connection) = self.connection.take() {
-            return Ok(connection);
+    /// file that was taken away meanwhile is not made anew: it would know of no grants. Nor is it written any more, though
+    /// that would go well: the next start would not find what was granted.
+    fn connect(&mut self) -> Result<(Connection, FileId), StoreError> {
+        if let Some((connection, file)) = self.connection.take() {
+            return match FileId::at(&self.path)? == file {
+                true => Ok((connection, file)),
+                false => Err(StoreError::Replaced { path: self.path.clone() }),
+            };
         }
-        let connection = schema::open(&self.path)?;
+        let (connection, file) = schema::open(&self.path)?;
         let last = batch::last_id(&connection).map_err(|source| StoreError::from_sqlite(&self.path, "read", source))?;
         self.unwritten.retain(|(id, _)| *id > last);
         self.id = self.id.max(last);
-        Ok(connection)
+        Ok((connection, file))
     }
 
     /// Keeps few tries apart. Joined they have the older id: if that one was written after all, the newer counts are lost

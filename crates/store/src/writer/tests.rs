@@ -34,7 +34,7 @@ fn admitted(directory: &TempDir) -> u64 {
 fn fail(writer: &mut Writer, written: bool) {
     writer.unwritten.push((writer.id + 1, one()));
     writer.id += 1;
-    if let Some(mut connection) = writer.connection.take().or_else(|| schema::open(&writer.path).ok())
+    if let Some((mut connection, _)) = writer.connection.take().or_else(|| schema::open(&writer.path).ok())
         && written
     {
         let counts = writer.unwritten.iter().map(|(_, counts)| counts);
