@@ -137,8 +137,8 @@ impl Writer {
         Ok(granted)
     }
 
-    /// The connection, opened anew after a failure. A file that was taken away meanwhile is not made anew: it would know of no grants. Nor is it written any more, though
-    /// that would go well: the next start would not find what was granted.
+    /// The connection, opened anew after a failure. A file that was taken away meanwhile is not made anew: it would know of
+    /// no grants. Nor is it written any more, though that would go well: the next start would not find what was granted.
     fn connect(&mut self) -> Result<(Connection, FileId), StoreError> {
         if let Some((connection, file)) = self.connection.take() {
             return match FileId::at(&self.path)? == file {

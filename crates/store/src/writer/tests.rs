@@ -11,7 +11,6 @@ fn writer(directory: &TempDir) -> Writer {
     Writer::new(schema::file_in(directory.path()), Arc::default()).expect("a store")
 }
 
-/// One request.
 fn delta() -> UsageDelta {
     UsageDelta {
         caller: "acme".into(),
@@ -24,6 +23,7 @@ fn delta() -> UsageDelta {
     }
 }
 
+/// One request.
 fn one() -> Counts {
     let mut counts = Counts::default();
     counts.add_usage(delta()).expect("room");
