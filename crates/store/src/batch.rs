@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use gatepost_meter::{Ask, Granted, Window};
@@ -12,6 +13,14 @@ pub(crate) struct Counts {
     returned: HashMap<(Arc<str>, Window), u64>,
     usage: HashMap<UsageKey, Usage>,
     keys: HashMap<[u8; 32], i64>,
+}
+
+/// Counts that are written in one transaction, under an id greater than those before. Tried again, they keep it: a commit
+/// that failed to be synced may still turn out to be in the file, and its id tells.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) id: i64,
+    pub(crate) counts: Counts,
 }
 
 /// How many different things wait at most of each kind. Configurations have far fewer accounts, routes and keys.
@@ -73,6 +82,10 @@ impl Counts {
 
     /// Adds what is newer.
     pub(crate) fn merge(&mut self, newer: Self) {
+        if self.is_empty() {
+            *self = newer;
+            return;
+        }
         for (key, units) in newer.returned {
             let sum = self.returned.entry(key).or_default();
             *sum = sum.saturating_add(units);
@@ -84,6 +97,24 @@ impl Counts {
             let latest = self.keys.entry(key).or_insert(at);
             *latest = at.max(*latest);
         }
+    }
+
+    /// Takes out what comes back to the accounts of those who ask.
+    pub(crate) fn take_returned(&mut self, asks: &[Ask]) -> Self {
+        let key = |ask: &Ask| (ask.account().clone(), ask.window());
+        let returned = asks.iter().filter_map(|ask| self.returned.remove_entry(&key(ask))).collect();
+        Self { returned, ..Self::default() }
+    }
+
+    /// Takes out so many rows, or all if there are fewer.
+    pub(crate) fn take(&mut self, rows: usize) -> Self {
+        if self.returned.len() + self.usage.len() + self.keys.len() <= rows {
+            return std::mem::take(self);
+        }
+        let returned = some(&mut self.returned, rows);
+        let usage = some(&mut self.usage, rows - returned.len());
+        let keys = some(&mut self.keys, rows - returned.len() - usage.len());
+        Self { returned, usage, keys }
     }
 
     fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
@@ -123,21 +154,23 @@ impl Usage {
     }
 }
 
+/// Takes so many out of a map.
+fn some<K: Eq + Hash, V>(map: &mut HashMap<K, V>, most: usize) -> HashMap<K, V> {
+    map.extract_if(|_, _| true).take(most).collect()
+}
+
 /// Writes it all in one transaction, and returns what was granted once that is durable. What comes back is there for
-/// those who ask. With counts, it leaves `id` in the file: see [`last_id`].
-pub(crate) fn commit<'a>(
+/// those who ask. A batch leaves its id in the file, and is not written again if it is there already.
+pub(crate) fn commit(
     connection: &mut Connection,
-    counts: impl Iterator<Item = &'a Counts>,
-    id: i64,
+    batch: Option<&Batch>,
     asks: &[Ask],
 ) -> rusqlite::Result<Vec<Granted>> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut counted = false;
-    for counts in counts.filter(|counts| !counts.is_empty()) {
+    if let Some(Batch { id, counts }) = batch
+        && last_id(&transaction)? < *id
+    {
         counts.write(&transaction)?;
-        counted = true;
-    }
-    if counted {
         transaction.execute("UPDATE last_batch SET id = ?1", [id])?;
     }
     let granted = grant(&transaction, asks)?;
@@ -145,7 +178,7 @@ pub(crate) fn commit<'a>(
     Ok(granted)
 }
 
-/// The id of the last commit that had counts.
+/// The id of the last batch that was written.
 pub(crate) fn last_id(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("SELECT id FROM last_batch", (), |row| row.get(0))
 }

@@ -20,6 +20,12 @@ pub enum StoreError {
         /// Where it would be.
         path: PathBuf,
     },
+    /// Another file is in its place.
+    #[error("{} was replaced; what the new file says counts from now on", path.display())]
+    Replaced {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another program writes to it.
     #[error("{} is locked by another program; end what that does with the file", path.display())]
     Busy {

@@ -4,7 +4,8 @@
 //! decides about no request, and knows neither configuration nor routes but by name.
 //!
 //! ```text
-//! Store        asks, what comes back, counts ─► queue ─► one thread ─► one transaction ─► COMMIT ─► answers
+//! Store        asks, what comes back, counts ─► queue ─► one thread ─► one transaction for all asks ─► COMMIT ─► answers
+//!                                                       ─► another for some of the rest, and again
 //! Reader       a connection of its own: reads beside the writer, also from another process
 //! ```
 //!

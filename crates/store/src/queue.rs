@@ -43,8 +43,11 @@ enum Phase {
 #[derive(Debug, Default)]
 pub(crate) struct Work {
     pub(crate) asks: Vec<Ask>,
+    /// Of the counts, what comes back to those who ask; all, if nothing was left from before.
     pub(crate) counts: Counts,
     pub(crate) flushes: Vec<Flush>,
+    /// Nobody asks any more.
+    pub(crate) closing: bool,
 }
 
 /// How many asks wait at most; each account has one at a time.
@@ -99,7 +102,8 @@ impl Queue {
         self.state().trouble.clone()
     }
 
-    /// Waits for something to do; none if the end has come. `left` says that something is left from before.
+    /// Waits for something to do; none if the end has come. `left` says that counts are left from before: then newer ones
+    /// stay here, where there is an end to how many are taken.
     pub(crate) fn next(&self, left: bool) -> Option<Work> {
         let idle = |state: &mut State| {
             let nothing = state.asks.is_empty() && state.counts.is_empty() && state.flushes.is_empty() && !left;
@@ -107,14 +111,12 @@ impl Queue {
         };
         let mut state = self.changed.wait_while(self.state(), idle).unwrap_or_else(PoisonError::into_inner);
         let asks = state.asks.len().min(ASKS_AT_A_TIME);
-        let work = Work {
-            asks: state.asks.drain(..asks).collect(),
-            counts: std::mem::take(&mut state.counts),
-            // Those who flush wait for all that was there when they came.
-            flushes: if state.asks.is_empty() { std::mem::take(&mut state.flushes) } else { Vec::new() },
-        };
-        let nothing = work.asks.is_empty() && work.counts.is_empty() && work.flushes.is_empty() && !left;
-        (!nothing).then_some(work)
+        let asks: Vec<_> = state.asks.drain(..asks).collect();
+        let counts = if left { state.counts.take_returned(&asks) } else { std::mem::take(&mut state.counts) };
+        // Those who flush wait for all that was there when they came.
+        let flushes = if state.asks.is_empty() && !left { std::mem::take(&mut state.flushes) } else { Vec::new() };
+        let nothing = asks.is_empty() && counts.is_empty() && flushes.is_empty() && !left;
+        (!nothing).then_some(Work { asks, counts, flushes, closing: state.phase >= Phase::Closing })
     }
 
     /// Remembers what came of a try.
@@ -122,16 +124,21 @@ impl Queue {
         std::mem::replace(&mut self.state().trouble, trouble)
     }
 
-    /// Lets time pass after a failure; asks are not taken meanwhile. False if the end has come.
+    /// Lets time pass after a failure; asks are not taken meanwhile. False if the end has come. Of the failure hear all who
+    /// flush.
     pub(crate) fn pause(&self, time: Duration) -> bool {
         let mut state = self.state();
         if state.phase == Phase::Open {
             state.phase = Phase::Pausing;
         }
         // Those who came in the meantime hear it at once.
-        let asks = std::mem::take(&mut state.asks);
+        let (asks, flushes) = (std::mem::take(&mut state.asks), std::mem::take(&mut state.flushes));
+        let trouble = state.trouble.clone();
         drop(state);
         drop(asks);
+        if let Some(trouble) = trouble {
+            flushes.iter().for_each(|flush| drop(flush.send(Err(Arc::clone(&trouble)))));
+        }
         let pausing = |state: &mut State| state.phase == Phase::Pausing;
         let (mut state, _) =
             self.changed.wait_timeout_while(self.state(), time, pausing).unwrap_or_else(PoisonError::into_inner);

@@ -1,6 +1,6 @@
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -53,6 +53,21 @@ const STEPS: &[&str] = &["
     INSERT INTO last_batch (one, id) VALUES (1, 0);
 "];
 
+/// Tells a file from another that is put in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    /// The file that is there now.
+    pub(crate) fn at(path: &Path) -> Result<Self, StoreError> {
+        let about = fs::metadata(path).map_err(|_| StoreError::Missing { path: path.to_owned() })?;
+        Ok(Self { device: about.dev(), inode: about.ino() })
+    }
+}
+
 /// Where the file is.
 pub(crate) fn file_in(directory: &Path) -> PathBuf {
     directory.join(FILE)
@@ -70,10 +85,9 @@ pub(crate) fn create(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Opens the file for writing, and brings it to the newest schema.
-pub(crate) fn open(path: &Path) -> Result<Connection, StoreError> {
-    if !path.exists() {
-        return Err(StoreError::Missing { path: path.to_owned() });
-    }
+pub(crate) fn open(path: &Path) -> Result<(Connection, FileId), StoreError> {
+    // Looked at before: if another comes between, it is found to be another later.
+    let file = FileId::at(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let failed = |source| StoreError::from_sqlite(path, "open", source);
     let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
@@ -83,7 +97,7 @@ pub(crate) fn open(path: &Path) -> Result<Connection, StoreError> {
         return Err(StoreError::ReadOnly { path: path.to_owned() });
     }
     migrate(path, &mut connection)?;
-    Ok(connection)
+    Ok((connection, file))
 }
 
 /// Opens the file for reading.
