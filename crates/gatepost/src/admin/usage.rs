@@ -90,10 +90,14 @@ pub(super) async fn keys(desk: &Arc<Desk>, query: &str) -> Answer {
 }
 
 /// What a caller used up of its quota and its budget in the windows that it is in now: to the request, once it was let in
-/// since the gateway started. Before that, what it was granted counts.
+/// since the gateway started. Before that, and where nothing is left, what it was granted counts: that may be more than the
+/// limit, if that was lowered meanwhile.
 fn spent(in_force: &InForce, caller: &Caller) -> Option<Spent> {
     let CallerReport { quota, budget, .. } = in_force.caller(&caller.name)?;
-    let used = |account: AccountReport| Some(account.limit.saturating_sub(account.left?));
+    let used = |account: AccountReport| {
+        let left = account.left.filter(|left| *left > 0)?;
+        Some(account.limit.saturating_sub(left))
+    };
     Some(Spent { quota: quota.and_then(used), budget: budget.and_then(used).map(Money) })
 }
 
