@@ -14,7 +14,7 @@ use crate::admin::api::{Answer, LONGEST_LIST, USUAL_LIST, bad, beside, number, u
 use crate::admin::problem::Problem;
 use crate::admin::view::Part;
 use crate::admin::{Desk, json};
-use crate::usage::{KeyEntry, NotRead, Spent, UsagePage, UsageQuery, csv, day};
+use crate::usage::{KeyEntry, NotRead, Spent, UsagePage, UsageQuery, csv, day, in_order};
 
 /// How usage is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +44,7 @@ pub(super) async fn usage(desk: &Arc<Desk>, query: &str, headers: &HeaderMap) ->
             _ => return Err(unknown(&name, "`caller`, `from`, `to`, `after`, `limit` and `format`")),
         }
     }
+    in_order(asked.from, asked.to).map_err(bad)?;
     if asked.limit == 0 {
         // It would never come to an end.
         return Err(bad(format!("`limit` is a number from 1 to {LONGEST_LIST}")));
@@ -70,6 +71,9 @@ pub(super) async fn keys(desk: &Arc<Desk>, query: &str) -> Answer {
             "limit" => limit = number(&name, &value, LONGEST_LIST)?,
             _ => return Err(unknown(&name, "`caller`, `offset` and `limit`")),
         }
+    }
+    if limit == 0 {
+        return Err(bad(format!("`limit` is a number from 1 to {LONGEST_LIST}")));
     }
     beside(desk, move |desk| {
         let in_force = desk.observer.in_force();
