@@ -55,7 +55,8 @@ pub(crate) struct RevokedKey {
     /// Which: 8 or more hex digits that its hash begins with, as `key list` prints them; or `-`, and the key on standard
     /// input
     key: String,
-    /// Even if the caller has no other way to prove who it is: it is locked out, by a key that nobody has
+    /// Even if the caller needs a key, for itself or for a route, and has no other: one that nobody has takes its place, and
+    /// locks it out
     #[arg(long)]
     last: bool,
     #[command(flatten)]

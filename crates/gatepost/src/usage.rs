@@ -9,7 +9,7 @@ mod stored;
 
 pub(crate) use self::last_use::{KeyEntry, LastUses};
 pub(crate) use self::page::{Spent, UsagePage};
-pub(crate) use self::source::{NotRead, UsageQuery, UsageSource, day};
+pub(crate) use self::source::{NotRead, UsageQuery, UsageSource, day, in_order};
 pub(crate) use self::stored::Stored;
 
 use std::path::Path;
@@ -55,11 +55,7 @@ const PART: usize = 1000;
 /// Tells it, from the running gateway or its store.
 pub(crate) fn usage(file: &Path, question: UsageQuestion) -> Result<(), Failure> {
     let UsageQuestion { caller, from, to, csv, json, live, offline, asking } = question;
-    if let (Some(from), Some(to)) = (from, to)
-        && from > to
-    {
-        return Err(Failure::Usage(format!("{from} comes after {to}: there is no day between")));
-    }
+    in_order(from, to).map_err(Failure::Usage)?;
     let query = UsageQuery { caller, from, to, after: None, limit: PART };
     let mut printer = match (csv, json) {
         (true, _) => Printer::csv(),
@@ -91,11 +87,23 @@ pub(crate) fn usage(file: &Path, question: UsageQuestion) -> Result<(), Failure>
     loop {
         let page = UsagePage::of(&source, &model, &query, |_| None).map_err(unreadable)?;
         let next = page.next.clone();
+        say_if_nobody(&query, &page);
         printer.print(page)?;
         match next {
             Some(next) => query.after = Some(next.parse().map_err(Failure::CannotRun)?),
             None => return printer.end(),
         }
+    }
+}
+
+/// A name that was mistyped looks like somebody who used nothing.
+fn say_if_nobody(query: &UsageQuery, page: &UsagePage) {
+    if let UsageQuery { caller: Some(name), from, to, after: None, .. } = query
+        && page.usage.is_empty()
+        && page.callers.is_empty()
+    {
+        let days = if from.is_some() || to.is_some() { " for these days" } else { "" };
+        note(&format!("there is no caller `{name}`, and nothing is on record of one{days}"));
     }
 }
 
@@ -111,6 +119,7 @@ fn told_by(running: &Running, mut query: UsageQuery, printer: &mut Printer) -> R
         is_first = false;
         let page: UsagePage = told.read()?;
         let next = page.next.clone();
+        say_if_nobody(&query, &page);
         printer.print(page)?;
         match next {
             Some(next) => query.after = Some(next.parse().map_err(Failure::CannotRun)?),

@@ -52,7 +52,16 @@ pub fn explain(model: &Model, inquiry: &Inquiry<'_>) -> Result<Explanation, Expl
     let snapshot = Snapshot::compile(model, None, &mut lasting, &Stats::default(), clock.now());
     // Nothing was taken from its meters, and nothing needs to be.
     let times = Times { clock, wall: WallClock::System.moment() };
-    explain_by(&snapshot, model, inquiry, Meters::Observed(&times))
+    explain_by(&snapshot, model, inquiry, Meters::Observed(&times), Gateway::New)
+}
+
+/// Which gateway judges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gateway {
+    /// One that nobody has asked for anything yet.
+    New,
+    /// One that runs.
+    Running,
 }
 
 /// Says what would become of a request that is judged by `snapshot`, which was compiled from `model`, and `meters`.
@@ -61,6 +70,7 @@ pub(crate) fn explain_by(
     model: &Model,
     inquiry: &Inquiry<'_>,
     meters: Meters<'_>,
+    gateway: Gateway,
 ) -> Result<Explanation, ExplainError> {
     let listener = known(model, inquiry.listener)?;
     if let Some(name) = inquiry.caller.filter(|name| snapshot.callers.named(name).is_none()) {
@@ -83,7 +93,7 @@ pub(crate) fn explain_by(
         Err(Refusal::Rejected(rejection, answer)) => End::Rejected(rejection, Some(answer)),
     };
     let feeds = Some(&snapshot.feeds);
-    Teller { model, listener, client, feeds, host: &asked.host, path: &asked.path }.tell(&notes, end)
+    Teller { model, listener, client, gateway, feeds, host: &asked.host, path: &asked.path }.tell(&notes, end)
 }
 
 /// Says what became of a request, and why, as it was decided then. `model` is what it was judged by.
@@ -98,7 +108,8 @@ pub(crate) fn explain_kept(model: &Model, kept: &Kept) -> Result<Explanation, Ex
     let end = if kept.admitted { End::Failed(rejection, answer) } else { End::Rejected(rejection, answer) };
     // What the sets hold now says nothing of what they held then.
     let Kept { client, host, path, .. } = kept;
-    Teller { model, listener, client: *client, feeds: None, host, path }.tell(&kept.notes, end)
+    Teller { model, listener, client: *client, gateway: Gateway::Running, feeds: None, host, path }
+        .tell(&kept.notes, end)
 }
 
 fn known<'m>(model: &'m Model, name: &str) -> Result<&'m model::Listener, ExplainError> {

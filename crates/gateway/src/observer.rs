@@ -17,7 +17,7 @@ use crate::address_sets::AddressSetReport;
 use crate::admission::{Meters, Times};
 use crate::clock::Clock;
 use crate::decisions::{Decision, DecisionFilter, DecisionPage};
-use crate::explain::{ExplainError, Explanation, Inquiry, explain_by, rate_text};
+use crate::explain::{ExplainError, Explanation, Gateway, Inquiry, explain_by, rate_text};
 use crate::gateway::Shared;
 use crate::snapshot::{Meter, NamedMeter, Parallel, Snapshot};
 use crate::stats::Stats;
@@ -165,7 +165,7 @@ impl InForce {
     /// # Errors
     /// As of [`explain`](crate::explain()).
     pub fn explain(&self, inquiry: &Inquiry<'_>) -> Result<Explanation, ExplainError> {
-        explain_by(&self.snapshot, &self.snapshot.model, inquiry, Meters::Observed(&self.times()))
+        explain_by(&self.snapshot, &self.snapshot.model, inquiry, Meters::Observed(&self.times()), Gateway::Running)
     }
 
     fn times(&self) -> Times<'_> {

@@ -250,7 +250,11 @@ impl Rejection {
             Self::BadUpstream(what) => Some(what.to_string()),
             Self::PolicyDenied(denial) => Some(denial.to_string()),
             Self::BadSignature(flaw) => Some(flaw.to_string()),
-            Self::CredentialsMissing { kinds } => Some(format!("it lacks {kinds}")),
+            Self::CredentialsMissing { kinds } => Some(match kinds.name().contains('+') {
+                // True whether any one of them will do or all are asked for.
+                true => format!("it has none of {}", kinds.name().replace('+', ", ")),
+                false => format!("it lacks {kinds}"),
+            }),
             Self::BadCredentials(bad) => Some(bad.to_string()),
             Self::CallerElsewhere { caller, .. } => Some(format!("the proofs of {caller} are not good from there")),
             Self::CallerNotListed { caller } => Some(format!("{caller} is not listed in `callers`")),

@@ -14,7 +14,7 @@ use crate::admin::api::{Answer, LONGEST_LIST, USUAL_LIST, bad, beside, number, u
 use crate::admin::problem::Problem;
 use crate::admin::view::Part;
 use crate::admin::{Desk, json};
-use crate::usage::{KeyEntry, NotRead, Spent, UsagePage, UsageQuery, csv, day};
+use crate::usage::{KeyEntry, NotRead, Spent, UsagePage, UsageQuery, csv, day, in_order};
 
 /// How usage is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +44,7 @@ pub(super) async fn usage(desk: &Arc<Desk>, query: &str, headers: &HeaderMap) ->
             _ => return Err(unknown(&name, "`caller`, `from`, `to`, `after`, `limit` and `format`")),
         }
     }
+    in_order(asked.from, asked.to).map_err(bad)?;
     if asked.limit == 0 {
         // It would never come to an end.
         return Err(bad(format!("`limit` is a number from 1 to {LONGEST_LIST}")));
@@ -71,6 +72,9 @@ pub(super) async fn keys(desk: &Arc<Desk>, query: &str) -> Answer {
             _ => return Err(unknown(&name, "`caller`, `offset` and `limit`")),
         }
     }
+    if limit == 0 {
+        return Err(bad(format!("`limit` is a number from 1 to {LONGEST_LIST}")));
+    }
     beside(desk, move |desk| {
         let in_force = desk.observer.in_force();
         let callers = in_force.model().callers.iter();
@@ -90,10 +94,14 @@ pub(super) async fn keys(desk: &Arc<Desk>, query: &str) -> Answer {
 }
 
 /// What a caller used up of its quota and its budget in the windows that it is in now: to the request, once it was let in
-/// since the gateway started. Before that, what it was granted counts.
+/// since the gateway started. Before that, and where nothing is left, what it was granted counts: that may be more than the
+/// limit, if that was lowered meanwhile.
 fn spent(in_force: &InForce, caller: &Caller) -> Option<Spent> {
     let CallerReport { quota, budget, .. } = in_force.caller(&caller.name)?;
-    let used = |account: AccountReport| Some(account.limit.saturating_sub(account.left?));
+    let used = |account: AccountReport| {
+        let left = account.left.filter(|left| *left > 0)?;
+        Some(account.limit.saturating_sub(left))
+    };
     Some(Spent { quota: quota.and_then(used), budget: budget.and_then(used).map(Money) })
 }
 

@@ -16,8 +16,8 @@ use crate::key::written::{CannotChange, Written};
 pub(super) enum Change<'c> {
     /// One more, and what stands behind it.
     Add { hash: KeyHash, comment: Option<&'c str> },
-    /// One less. Where it is the only proof that the caller has, `instead` takes its place: a key that nobody has, since a
-    /// configuration has no callers that can prove nothing.
+    /// One less. Where it is the last one, and nothing would load without it, `instead` takes its place: a key that nobody
+    /// has, since a configuration has no callers that can prove nothing, or not what a route asks them for.
     Remove { sought: &'c Sought, instead: Option<KeyHash> },
 }
 
@@ -54,34 +54,69 @@ pub(super) fn change(file: &Path, caller: &str, change: &Change<'_>) -> Result<C
         return Err(Failure::CannotRun(problem));
     }
     let written = Written::find(held.text(), &caller.name).map_err(|error| cannot(&defined_in, change, error))?;
-    let mut keys = caller.keys.to_vec();
+    let edit = Edit { file, defined_in: &defined_in, caller: &caller, change, written };
     let (hash, text) = match change {
-        Change::Add { hash, comment } => {
-            keys.push(*hash);
-            (*hash, written.with(*hash, *comment))
-        }
+        Change::Add { hash, comment } => (*hash, edit.added(*hash, *comment)?),
         Change::Remove { sought, instead } => {
-            let hash = sought.among(&keys, &caller.name)?;
-            keys.retain(|key| *key != hash);
-            if !keys.is_empty() || proves_otherwise(&caller) {
-                (hash, written.without(hash))
-            } else {
-                let instead = instead.ok_or_else(|| only_proof(&caller.name))?;
-                keys.push(instead);
-                (hash, written.replaced(hash, instead, NOBODY))
-            }
+            let hash = sought.among(&caller.keys, &caller.name)?;
+            (hash, edit.removed(hash, *instead)?)
         }
     };
-    let text = text.map_err(|error| cannot(&defined_in, change, error))?;
-    let would_be = load_as_if(file, &defined_in, &text).and_then(judge).map_err(|report| {
-        let problem = "with that change the configuration would be wrong; nothing was written";
-        Failure::Input(format!("{problem}\n\n{}", report.render(false)))
-    })?;
-    if !has_keys(&would_be.model, &caller.name, keys) {
-        return Err(cannot(&defined_in, change, CannotChange::Unsafe));
-    }
     held.replace(&text)?;
     Ok(Changed { hash, file: defined_in })
+}
+
+/// A change to the text of a file.
+struct Edit<'e> {
+    file: &'e Path,
+    defined_in: &'e Path,
+    caller: &'e Caller,
+    change: &'e Change<'e>,
+    written: Written<'e>,
+}
+
+impl Edit<'_> {
+    fn added(&self, hash: KeyHash, comment: Option<&str>) -> Result<String, Failure> {
+        let mut keys = self.caller.keys.to_vec();
+        keys.push(hash);
+        self.checked(self.written.with(hash, comment), keys)
+    }
+
+    fn removed(&self, hash: KeyHash, instead: Option<KeyHash>) -> Result<String, Failure> {
+        let mut keys = self.caller.keys.to_vec();
+        keys.retain(|key| *key != hash);
+        let is_last = keys.is_empty();
+        let without = if is_last && !proves_otherwise(self.caller) {
+            Err(only_proof(&self.caller.name))
+        } else {
+            self.checked(self.written.without(hash), keys)
+        };
+        match (without, instead) {
+            (Err(_), Some(instead)) if is_last => {
+                self.checked(self.written.replaced(hash, instead, NOBODY), vec![instead])
+            }
+            // It may be what a route asks for.
+            (Err(Failure::Input(problem)), None) if is_last => {
+                let name = &self.caller.name;
+                Err(Failure::Input(format!("{problem}\n\nit is the last key of `{name}`: {}", ways_out(name))))
+            }
+            (without, _) => without,
+        }
+    }
+
+    /// The text, if what would be there is the same configuration but for the keys, and one that a gateway would take.
+    fn checked(&self, text: Result<String, CannotChange>, keys: Vec<KeyHash>) -> Result<String, Failure> {
+        let text = text.map_err(|error| cannot(self.defined_in, self.change, error))?;
+        let would_be = load_as_if(self.file, self.defined_in, &text).and_then(judge).map_err(|report| {
+            let problem = "with that change the configuration would be wrong; nothing was written";
+            Failure::Input(format!("{problem}\n\n{}", report.render(false).trim_end()))
+        })?;
+        if has_keys(&would_be.model, &self.caller.name, keys) {
+            Ok(text)
+        } else {
+            Err(cannot(self.defined_in, self.change, CannotChange::Unsafe))
+        }
+    }
 }
 
 /// A caller, and the file that it stands in, as that was opened.
@@ -125,9 +160,12 @@ fn proves_otherwise(caller: &Caller) -> bool {
 }
 
 fn only_proof(caller: &str) -> Failure {
-    let other = format!("give it another key first, with `gatepost key new {caller} --write`");
-    let out = "lock it out with `--last`";
-    Failure::Usage(format!("it is the only way for `{caller}` to prove who it is: {other}, or {out}"))
+    let way = ways_out(caller);
+    Failure::Usage(format!("it is the only way for `{caller}` to prove who it is: {way}"))
+}
+
+fn ways_out(caller: &str) -> String {
+    format!("give it another key first, with `gatepost key new {caller} --write`, or lock it out with `--last`")
 }
 
 fn cannot(file: &Path, change: &Change<'_>, error: CannotChange) -> Failure {

@@ -81,7 +81,8 @@ impl<'t> Written<'t> {
         self.check(changed, |keys| keys.push(hash.to_string().into()))
     }
 
-    /// The text without the keys that have this hash; without `keys` if there is no other.
+    /// The text without the keys that have this hash; without `keys` if there is no other. Comments that are not about
+    /// that key stay.
     ///
     /// # Errors
     /// [`CannotChange::NotFound`], [`CannotChange::Unsafe`].
@@ -91,11 +92,15 @@ impl<'t> Written<'t> {
         let changed = match (hashes.len(), &self.room) {
             (1, Room::Inline(entries)) => {
                 let index = entries.position(entry.start).ok_or(CannotChange::Unsafe)?;
+                if !list.comments_elsewhere(self.text, entry.clone()).is_empty() {
+                    return Err(CannotChange::Unsafe);
+                }
                 entries.without(self.text, index)
             }
             (1, Room::Line { .. } | Room::Header) => {
                 let lines = list::line_start(self.text, entry.start)..list::next_line(self.text, entry.end);
-                [&self.text[..lines.start], &self.text[lines.end..]].concat()
+                let kept = list.comments_elsewhere(self.text, lines.clone());
+                [&self.text[..lines.start], &kept, &self.text[lines.end..]].concat()
             }
             (_, _) => list.without(self.text, index),
         };

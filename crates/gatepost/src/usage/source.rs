@@ -118,6 +118,14 @@ pub(crate) fn day(text: &str) -> Result<Date, String> {
     date.ok_or_else(|| "this is no day; write it like 2026-11-20".to_owned())
 }
 
+/// Whether there is a day between two, or on them.
+pub(crate) fn in_order(from: Option<Date>, to: Option<Date>) -> Result<(), String> {
+    match (from, to) {
+        (Some(from), Some(to)) if from > to => Err(format!("{from} comes after {to}: there is no day between")),
+        (_, _) => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

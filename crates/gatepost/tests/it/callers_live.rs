@@ -112,6 +112,30 @@ async fn what_a_caller_used_and_has_left_is_told_while_the_gateway_runs_and_afte
     assert_eq!(until_told(&home, &["usage", "acme", "--json"]).await, live);
 }
 
+#[tokio::test]
+async fn usage_tells_what_was_used_even_if_that_is_more_than_a_lowered_limit() {
+    let home = Home::new(LIMITED);
+    let (mut running, address) = home.run().await;
+    let admin = format!("http://{}", running.admin_address().await);
+    let (made, _) = write(&home, &["--admin", &admin]).await;
+    let asked = format!("GET /orders HTTP/1.1\nhost: a\nx-api-key: {}\n\n", made.key);
+    let mut client = Raw::connect(address).await;
+    for status in [200, 200, 429] {
+        assert_eq!(client.ask(&asked).await.status, status);
+    }
+    home.replace("gatepost.toml", &home.read("gatepost.toml").replace("limit = 1000", "limit = 1"));
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let told = until_told(&home, &["usage", "acme", "--json", "--live", "--admin", &admin]).await;
+        let quota = &told["callers"][0]["quota"];
+        if (&quota["limit"], &quota["used"], &quota["remaining"]) == (&1.into(), &2.into(), &0.into()) {
+            return;
+        }
+        assert!(Instant::now() < end, "{told}");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// Waits until all three requests are told of.
 async fn until_told(home: &Home, usage: &[&str]) -> Json {
     let end = Instant::now() + PATIENCE;

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use gatepost_testkit::{Json, PATIENCE, Process};
@@ -264,6 +265,24 @@ async fn the_last_proof_of_a_caller_is_not_taken_by_accident() {
     let (code, _, stderr) = home.outcome(&["key", "revoke", "acme", "aaaaaaaa", "--no-wait"]).await;
     assert_eq!(code, 0, "{stderr}");
     assert!(!home.read("gatepost.toml").contains("keys   ="));
+}
+
+#[tokio::test]
+async fn the_last_key_that_a_route_asks_for_is_revoked_if_that_is_meant() {
+    const ACMES: &str = "7479f87dfcc5";
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/single-client");
+    let shipped = |name| fs::read_to_string(example.join(name)).unwrap();
+    let home = Home::new(&shipped("gatepost.toml"));
+    home.write("acme.secret", &shipped("acme.secret"));
+    let (code, _, stderr) = home.outcome(&["key", "revoke", "acme", ACMES, "--no-wait"]).await;
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("gatepost key new acme --write") && stderr.contains("--last"), "{stderr}");
+    assert_eq!(home.read("gatepost.toml"), shipped("gatepost.toml"));
+    let (code, _, stderr) = home.outcome(&["key", "revoke", "acme", ACMES, "--last", "--no-wait"]).await;
+    assert_eq!(code, 0, "{stderr}");
+    let text = home.read("gatepost.toml");
+    assert!(!text.contains(ACMES) && text.contains("# nobody has this key"), "{text}");
+    assert_eq!(home.outcome(&["check"]).await.0, 0);
 }
 
 #[tokio::test]

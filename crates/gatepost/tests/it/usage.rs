@@ -168,6 +168,20 @@ async fn what_is_left_is_told_of_those_who_have_limits() {
 }
 
 #[tokio::test]
+async fn a_name_that_nobody_has_is_told_from_one_who_used_nothing() {
+    let home = Home::new(CONFIGURATION);
+    record(&home, &some_rows());
+    let running = Running::start(&home).await;
+    let admin = format!("http://{}", running.admin);
+    for source in [&["--offline"][..], &["--live", "--admin", &admin]] {
+        for (name, is_nobody) in [("nobody", true), ("gone", false), ("acme", false)] {
+            let (code, _, stderr) = home.outcome(&[&["usage", name], source].concat()).await;
+            assert_eq!((code, stderr.contains("no caller `nobody`")), (0, is_nobody), "{name}: {stderr}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn without_a_store_or_a_gateway_nothing_was_used_and_that_is_said() {
     let home = Home::new(CONFIGURATION);
     let (code, stdout, stderr) = home.outcome(&["usage"]).await;
@@ -239,7 +253,9 @@ async fn the_api_tells_usage_page_by_page_in_json_and_in_csv() {
     assert_eq!(last.header("link"), None);
     let json = ask(&running, "/v1/usage?format=json", "accept: text/csv\n").await;
     assert_eq!(json.header("content-type"), Some("application/json"));
-    for wrong in ["limit=0", "limit=1001", "from=today", "after=x", "format=xml", "offset=1"] {
+    for wrong in
+        ["limit=0", "limit=1001", "from=2026-11-20&to=2026-11-19", "from=today", "after=x", "format=xml", "offset=1"]
+    {
         let response = ask(&running, &format!("/v1/usage?{wrong}"), "").await;
         assert_eq!(response.status, 400, "{wrong}");
         description.check("get", "/v1/usage", &response);
@@ -269,9 +285,11 @@ async fn the_api_tells_keys_and_when_they_were_last_used() {
     );
     let (_, part) = running.told("/v1/keys?caller=bolt&offset=1&limit=1").await;
     assert_eq!((&part["total"], &part["items"][0]["key"]), (&2.into(), &hash("c").into()));
-    let wrong = ask(&running, "/v1/keys?key=x", "").await;
-    assert_eq!(wrong.status, 400);
-    description.check("get", "/v1/keys", &wrong);
+    for wrong in ["key=x", "limit=0"] {
+        let wrong = ask(&running, &format!("/v1/keys?{wrong}"), "").await;
+        assert_eq!(wrong.status, 400);
+        description.check("get", "/v1/keys", &wrong);
+    }
     let admin = format!("http://{}", running.admin);
     let (code, stdout, stderr) = home.outcome(&["key", "list", "bolt", "--admin", &admin]).await;
     assert_eq!(code, 0, "{stderr}");

@@ -57,6 +57,37 @@ async fn live_is_what_the_next_request_meets_and_takes_nothing() {
 }
 
 #[tokio::test]
+async fn a_quota_that_was_not_asked_for_yet_is_not_taken_for_a_full_one() {
+    let caller = "[plan.small]\nquota = { limit = 9, per = \"day\" }\n\n[caller.acme]\nplan = \"small\"\n";
+    let key = format!("keys = [\"sha256:{}\"]\n\n", "a".repeat(64));
+    let route = "[route.\"GET /few\"]";
+    let configuration = configuration("127.0.0.1:0").replace(route, &format!("{caller}{key}{route}"));
+    let home = Home::new(&configuration.replacen("open     = true", "callers  = [\"acme\"]", 1));
+    let running = Running::start(&home).await;
+    let admin = format!("http://{}", running.admin);
+    let question = ["--caller", "acme", "--from", "127.0.0.1", "GET", "/few"];
+    let (_, stdout, stderr) = home.outcome(&[&["why"], &question[..]].concat()).await;
+    assert!(stdout.contains("9 a day: taken to be unused"), "{stdout}{stderr}");
+    let live = ["why", "--live", "--admin", &admin];
+    let (_, stdout, stderr) = home.outcome(&[&live, &question[..]].concat()).await;
+    let said = "not asked for in this window since the gateway started; `gatepost usage` tells what was used before";
+    assert!(stdout.contains(said), "{stdout}{stderr}");
+}
+
+#[tokio::test]
+async fn where_any_proof_will_do_the_detail_does_not_ask_for_all() {
+    let key = format!("[caller.acme]\nkeys = [\"sha256:{}\"]\n", "a".repeat(64));
+    let signs = "sigv4 = [{ access_key = \"AKIAIOSFODNN7EXAMPLE\", secret = \"file:acme.secret\" }]\n\n";
+    let route = "[route.\"GET /few\"]";
+    let configuration = configuration("off").replace(route, &format!("{key}{signs}{route}"));
+    let home = Home::new(&configuration.replacen("open     = true", "callers  = \"any\"", 1));
+    home.write("acme.secret", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
+    let (_, stdout, stderr) = home.outcome(&["why", "--json", "--from", "127.0.0.1", "GET", "/few"]).await;
+    let told: Json = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stderr}"));
+    assert_eq!(told["detail"], "it has none of sigv4, key");
+}
+
+#[tokio::test]
 async fn the_address_and_the_token_are_those_of_the_file() {
     let address = free_address().to_string();
     for (admin, said) in [(&*address, "admin on http"), ("unix:admin.sock", "admin on unix")] {

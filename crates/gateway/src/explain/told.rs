@@ -19,7 +19,7 @@ use http::{HeaderMap, Response, StatusCode};
 use ipnet::IpNet;
 
 use crate::compile::host_text;
-use crate::explain::{Check, ExplainError, Explanation, Rule, Step, Verdict};
+use crate::explain::{Check, ExplainError, Explanation, Gateway, Rule, Step, Verdict};
 use crate::rejection::{Reason, Rejection};
 use crate::router::Router;
 use crate::signature::Flaw;
@@ -31,6 +31,7 @@ pub(super) struct Teller<'m> {
     pub(super) model: &'m Model,
     pub(super) listener: &'m model::Listener,
     pub(super) client: IpAddr,
+    pub(super) gateway: Gateway,
     /// What address sets that are fetched hold; absent: what they held then is not known any more.
     pub(super) feeds: Option<&'m Feeds>,
     /// As routing saw it, if it came to that.

@@ -49,6 +49,22 @@ impl List {
         self.items.iter().map(comment_of).collect()
     }
 
+    /// The comments in a part of the text that are on no line of an item, each on a line of its own.
+    pub(super) fn comments_elsewhere(&self, text: &str, part: Range<usize>) -> String {
+        let mut start = part.start;
+        let mut kept = String::new();
+        for line in text[part].split_inclusive('\n') {
+            let end = start + line.len();
+            let has_item = self.items.iter().any(|item| item.start < end && start < item.end);
+            if let Some(comment) = line.find('#').filter(|_| !has_item) {
+                kept.push_str(indent(text, start));
+                kept.push_str(&line[comment..]);
+            }
+            start = end;
+        }
+        kept
+    }
+
     /// The text with one more item, and a comment behind it if that is not empty.
     pub(super) fn with(&self, text: &str, item: &str, comment: &str) -> String {
         let eol = eol(text, self.span.start);

@@ -144,6 +144,22 @@ fn the_last_key_takes_its_list_with_it() {
 }
 
 #[test]
+fn comments_of_the_list_outlive_the_last_key() {
+    for (before, after) in [
+        (
+            "[caller.acme]\nkeys = [ # ours\n    # the first\n    «B», # Bob\n    # and that is all\n] # here\nplan = 'p'\n",
+            "[caller.acme]\n# ours\n    # the first\n    # and that is all\n# here\nplan = 'p'\n",
+        ),
+        ("[caller.acme]\nplan = 'p'\nkeys = [\n  # one\n  «B»\n]", "[caller.acme]\nplan = 'p'\n  # one\n"),
+    ] {
+        removed(before, B, after);
+    }
+    let inline = long("caller.acme = { plan = 'p', keys = [\n  # one\n  «B»\n] }\n");
+    let unsafely = Written::find(&inline, "acme").unwrap().without(read_hash(B).unwrap());
+    assert_eq!(unsafely, Err(CannotChange::Unsafe));
+}
+
+#[test]
 fn a_key_takes_the_place_of_another() {
     let text = long("[caller.acme]\nkeys = [«B»]\n");
     let (old, new) = (read_hash(B).unwrap(), read_hash(NEW).unwrap());

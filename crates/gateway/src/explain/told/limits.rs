@@ -3,7 +3,7 @@
 use gatepost_config::model;
 
 use super::{Rule, Step, Teller, Written, rate_text};
-use crate::explain::{Check, ExplainError};
+use crate::explain::{Check, ExplainError, Gateway};
 use crate::trace::{AccountOf, Found};
 
 impl<'m> Teller<'m> {
@@ -52,34 +52,41 @@ impl<'m> Teller<'m> {
                 let plan = self.plan(caller)?;
                 let quota = plan.quota.as_ref().ok_or_else(missing)?;
                 let law = format!("plan {}, {} a {}", plan.name, quota.limit, quota.per.name());
-                let step = step(Check::Quota, &law, found, |left| left.to_string());
+                let step = self.left(Check::Quota, &law, of, found, |left| left.to_string());
                 Ok(step.by(vec![Rule::new("quota", &plan.place)]))
             }
             AccountOf::Budget(caller) => {
                 let caller = self.caller(caller)?;
                 let budget = caller.budget.as_deref().ok_or_else(missing)?;
-                Ok(of_budget(&format!("caller {}", caller.name), budget, found))
+                Ok(self.of_budget(&format!("caller {}", caller.name), budget, of, found))
             }
             AccountOf::RouteBudget => {
                 let budget = written.route.budget.as_ref().ok_or_else(missing)?;
-                Ok(of_budget("all its requests", budget, found))
+                Ok(self.of_budget("all its requests", budget, of, found))
             }
         }
     }
-}
 
-fn of_budget(whose: &str, budget: &model::Budget, found: Found) -> Step {
-    let model::Budget { limit, per, currency, .. } = budget;
-    let law = format!("{whose}, {limit} {currency} a {}", per.name());
-    let step = step(Check::Budget, &law, found, |left| format!("{} {currency}", model::Money(left)));
-    step.by(vec![Rule::new("budget", &budget.place)])
-}
+    fn of_budget(&self, whose: &str, budget: &model::Budget, of: AccountOf, found: Found) -> Step {
+        let model::Budget { limit, per, currency, .. } = budget;
+        let law = format!("{whose}, {limit} {currency} a {}", per.name());
+        let step = self.left(Check::Budget, &law, of, found, |left| format!("{} {currency}", model::Money(left)));
+        step.by(vec![Rule::new("budget", &budget.place)])
+    }
 
-fn step(check: Check, law: &str, found: Found, amount: impl Fn(u64) -> String) -> Step {
-    match found {
-        Found::Left(left) => Step::pass(check, format!("{law}: {} left", amount(left))),
-        Found::Unused => Step::pass(check, format!("{law}: not used since the gateway started")),
-        Found::Spent => Step::refuse(check, format!("{law}: too little is left")),
-        Found::Unavailable => Step::refuse(check, format!("{law}: nobody can say what is left")),
+    fn left(&self, check: Check, law: &str, of: AccountOf, found: Found, amount: impl Fn(u64) -> String) -> Step {
+        match (found, self.gateway) {
+            (Found::Left(left), _) => Step::pass(check, format!("{law}: {} left", amount(left))),
+            (Found::Unused, Gateway::New) => Step::pass(check, format!("{law}: taken to be unused")),
+            (Found::Unused, Gateway::Running) => {
+                let before = match of {
+                    AccountOf::Quota(_) | AccountOf::Budget(_) => "`gatepost usage` tells what was used before",
+                    AccountOf::RouteBudget => "what was used before counts",
+                };
+                Step::pass(check, format!("{law}: not asked for in this window since the gateway started; {before}"))
+            }
+            (Found::Spent, _) => Step::refuse(check, format!("{law}: too little is left")),
+            (Found::Unavailable, _) => Step::refuse(check, format!("{law}: nobody can say what is left")),
+        }
     }
 }
