@@ -47,6 +47,9 @@ pub(crate) struct Spent;
 /// Bytes that are paid for at a time.
 pub(crate) const AHEAD: u64 = 64 * 1024;
 
+/// How often one tries anew at a time.
+const ROUNDS_AT_A_TIME: u32 = 4;
+
 /// How long an answer waits for the ledger. Then it is cut.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -99,26 +102,32 @@ impl Spending {
 
 impl Payer {
     fn poll_pay(&mut self, bytes: u64, wall: &WallClock, cx: &mut Context<'_>) -> Poll<Result<(), Spent>> {
-        loop {
+        for _ in 0..ROUNDS_AT_A_TIME {
             let Some(missing) = bytes.checked_sub(self.ahead).filter(|missing| *missing > 0) else {
                 return Poll::Ready(Ok(()));
             };
-            let now = wall.now();
-            // The last bytes that a budget pays for are fewer than are paid ahead.
-            let lacking = match self.pay(missing.max(AHEAD), wall) {
-                Err(Lacking::Spent { .. }) if missing < AHEAD => self.pay(missing, wall),
-                paid => paid,
-            };
-            let Err(lacking) = lacking else { continue };
-            match lacking {
-                Lacking::Spent { .. } => return Poll::Ready(Err(Spent)),
-                Lacking::Waiting | Lacking::Unavailable => {
+            match self.pay_ahead(missing, wall) {
+                Ok(()) => {}
+                Err(Lacking::Spent { .. }) => return Poll::Ready(Err(Spent)),
+                Err(Lacking::Waiting | Lacking::Unavailable) => {
                     let units = self.budget.price(missing);
-                    if ready!(self.budget.account.poll_ready(units, now, cx)).is_err() {
+                    if ready!(self.budget.account.poll_ready(units, wall.now(), cx)).is_err() {
                         return Poll::Ready(Err(Spent));
                     }
                 }
             }
+        }
+        // Others took what came. It is tried again, but not for ever without letting others have the thread.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// More than is missing, or just that: the last bytes that a budget pays for, or that are to be had before the ledger
+    /// answers, are fewer than are paid ahead.
+    fn pay_ahead(&mut self, missing: u64, wall: &WallClock) -> Result<(), Lacking> {
+        match self.pay(missing.max(AHEAD), wall) {
+            Err(_) if missing < AHEAD => self.pay(missing, wall),
+            paid => paid,
         }
     }
 
@@ -143,3 +152,6 @@ impl Drop for Payer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
