@@ -118,13 +118,13 @@ pub(super) fn enter(
 pub(super) fn count_refused(route: &Route, caller: Option<&Caller>, times: &Times<'_>) {
     if let (Some(caller), Some(met)) = (caller, &route.callers) {
         let day = Period::Day.at(times.wall.now());
-        caller.meters.counter(met).refused(day, &caller.meters.books().tally);
+        caller.meters.counter(met, times.clock).refused(day, &caller.meters.books().tally);
     }
 }
 
 fn take(route: &Route, entrant: &Entrant, times: &Times<'_>, trace: &mut impl Trace) -> Result<Outcome, Rejection> {
     match (entrant.caller.as_deref(), &route.callers) {
-        (Some(caller), Some(met)) => caller.meters.at(met, |state, at_route| {
+        (Some(caller), Some(met)) => caller.meters.at(met, times.clock, |state, at_route| {
             take_as(route, Some(Own { caller, state, at_route }), entrant.key, times, trace)
         }),
         _ => take_as(route, None, None, times, trace),
@@ -321,7 +321,7 @@ pub(super) fn peek(
         }
     }
     match (caller, &route.callers) {
-        (Some(caller), Some(met)) => caller.meters.at(met, |state, at_route| {
+        (Some(caller), Some(met)) => caller.meters.at(met, times.clock, |state, at_route| {
             let own = Own { caller, state, at_route };
             peek_own(own, times, trace)?;
             peek_accounts(accounts(route, Some(own)), times, trace)

@@ -94,20 +94,23 @@ impl State {
     }
 
     /// The same with one more route.
-    pub(super) fn with(&self, route: &Arc<CallerRoute>, written: &model::Caller) -> (Self, Arc<AtRoute>) {
+    pub(super) fn with(&self, route: &Arc<CallerRoute>, written: &model::Caller, now: Nanos) -> (Self, Arc<AtRoute>) {
         let mut buckets = self.buckets.clone();
         let mut own = Vec::new();
         let (plan, laws) = laws_at(route, written);
         for (name, law) in laws {
-            let bucket = match self.bucket(&name) {
-                Some(bucket) => Arc::clone(bucket),
+            own.push(match buckets.iter_mut().find(|(known, _)| *known == name) {
+                // It may be kept for its debt alone, from a time when another law held.
+                Some((_, bucket)) => {
+                    *bucket = bucket.under(law, now);
+                    Arc::clone(bucket)
+                }
                 None => {
                     let bucket = Bucket::new(law);
                     buckets.push((name, Arc::clone(&bucket)));
                     bucket
                 }
-            };
-            own.push(bucket);
+            });
         }
         let counter = Counter::new(Arc::clone(&written.name), Arc::clone(route));
         let at_route = Arc::new(AtRoute { route: Arc::clone(route), counter, buckets: own.into(), plan });
