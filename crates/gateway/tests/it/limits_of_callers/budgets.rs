@@ -75,6 +75,32 @@ async fn a_download_is_cut_when_the_budget_is_gone_and_not_before() {
 }
 
 #[tokio::test]
+async fn a_budget_that_comes_back_smaller_bounds_what_is_still_under_way() {
+    let of_caller = |limit| Callers::from(acme().budget(limit, 0, 1_000_000_000));
+    let of_route = |limit| Callers::from(acme()).route_budget(limit, 0, 1_000_000_000);
+    let wide_and_narrow = [of_caller, of_route].map(|of| (of(800_000), of(300_000)));
+    for (wide, narrow) in wide_and_narrow {
+        let (first, rest) = (answers(1_000_000), "x".repeat(900_000));
+        let first = &first[..first.len() - rest.len()];
+        let origin = Origin::start(Script::send(first).then_wait().then_send(rest)).await;
+        let text = Setup::to(&origin).text();
+        let (mut gateway, _) = start(wide, &text).await;
+        let mut download = client(&gateway).await;
+        download.send(get("acme", "/")).await;
+        assert_eq!(download.response_head().await.status, 200);
+        let mut sent = 0;
+        while sent < 100_000 {
+            sent += download.read(100_000 - sent).await.expect("it is paid for").len();
+        }
+        Callers::from(acme()).apply(&mut gateway, &text).await;
+        narrow.apply(&mut gateway, &text).await;
+        origin.release();
+        sent += download.read_to_end().await.len();
+        assert!(sent <= 300_000, "{sent}");
+    }
+}
+
+#[tokio::test]
 async fn a_download_waits_for_the_ledger_and_is_cut_if_that_does_not_come_back() {
     let origin = Origin::start(Script::send(answers(8_000_000))).await;
     let text = Setup::to(&origin).text();
