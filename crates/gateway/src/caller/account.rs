@@ -107,6 +107,11 @@ impl Reserved<'_> {
         self.level
     }
 
+    /// How many.
+    pub(crate) fn units(&self) -> u64 {
+        self.units
+    }
+
     /// They are used.
     pub(crate) fn keep(mut self) {
         self.units = 0;

@@ -9,7 +9,7 @@ use gatepost_config::model;
 use gatepost_meter::{Lacking, Window};
 use tokio::time::{Sleep, sleep};
 
-use super::account::Account;
+use super::account::{Account, Reserved};
 use crate::wall::WallClock;
 
 /// A budget and what is paid from it, in billionths of its currency.
@@ -17,7 +17,7 @@ use crate::wall::WallClock;
 pub(crate) struct Budget {
     pub(crate) account: Arc<Account>,
     /// What an admitted request costs.
-    pub(crate) per_request: u64,
+    per_request: u64,
     /// What 10⁹ bytes of answers cost.
     per_gb: u64,
 }
@@ -40,6 +40,13 @@ struct Payer {
     paid_in: Option<Window>,
 }
 
+/// Bytes of an answer that are paid for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Prepaid {
+    bytes: u64,
+    window: Window,
+}
+
 /// A budget is gone, or nobody can say whether it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Spent;
@@ -58,25 +65,48 @@ impl Budget {
         Self { account, per_request: written.per_request.0, per_gb: written.per_gb.0 }
     }
 
+    /// What a request takes when it is let in: its own price, and that of the first bytes of its answer.
+    pub(crate) fn on_admission(&self) -> u64 {
+        self.per_request.saturating_add(self.price(AHEAD))
+    }
+
+    /// What there must be to let a request in: its own price, and that of one byte.
+    pub(crate) fn least_on_admission(&self) -> u64 {
+        self.per_request.saturating_add(self.price(1))
+    }
+
+    /// What a request took of it when it was let in pays for.
+    pub(crate) fn prepaid(&self, reserved: &Reserved<'_>) -> Prepaid {
+        let bytes = if reserved.units() == self.on_admission() { AHEAD } else { 1 };
+        Prepaid { bytes, window: reserved.level().window }
+    }
+
     /// What so many bytes cost, rounded up.
     fn price(&self, bytes: u64) -> u64 {
         let exact = (u128::from(bytes) * u128::from(self.per_gb)).div_ceil(1_000_000_000);
         u64::try_from(exact).unwrap_or(u64::MAX)
     }
+
+    /// How many bytes so much pays for.
+    fn bytes_for(&self, units: u64) -> u64 {
+        let exact = (u128::from(units) * 1_000_000_000).checked_div(u128::from(self.per_gb));
+        exact.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(u64::MAX)
+    }
 }
 
 impl Spending {
     /// From those of these budgets that bytes cost anything; nothing if none does.
-    pub(crate) fn of(budgets: [Option<&Budget>; 2], wall: &WallClock) -> Option<Box<Self>> {
+    pub(crate) fn of(budgets: [Option<(&Budget, Prepaid)>; 2], wall: &WallClock) -> Option<Box<Self>> {
         let payers = budgets.map(|budget| {
-            let budget = budget.filter(|budget| budget.per_gb > 0)?.clone();
-            Some(Payer { budget, ahead: 0, paid_in: None })
+            let (budget, Prepaid { bytes, window }) = budget.filter(|(budget, _)| budget.per_gb > 0)?;
+            Some(Payer { budget: budget.clone(), ahead: bytes, paid_in: Some(window) })
         });
         let costs = payers.iter().any(Option::is_some);
         costs.then(|| Box::new(Self { payers, wall: wall.clone(), patience: None }))
     }
 
-    /// Makes sure that the next `bytes` are paid for. Waits for a ledger, but not for long.
+    /// Makes sure that the next `bytes` are paid for, or as many of them as a budget has left, at least one
+    /// ([`Self::paid`]). Waits for a ledger, but not for long.
     pub(crate) fn poll_pay(&mut self, bytes: u64, cx: &mut Context<'_>) -> Poll<Result<(), Spent>> {
         for payer in self.payers.iter_mut().flatten() {
             let paid = payer.poll_pay(bytes, &self.wall, cx);
@@ -90,6 +120,11 @@ impl Spending {
         }
         self.patience = None;
         Poll::Ready(Ok(()))
+    }
+
+    /// How many bytes are paid for and not sent yet.
+    pub(crate) fn paid(&self) -> u64 {
+        self.payers.iter().flatten().map(|payer| payer.ahead).min().unwrap_or(u64::MAX)
     }
 
     /// So many bytes went, which were paid for.
@@ -108,7 +143,9 @@ impl Payer {
             };
             match self.pay_ahead(missing, wall) {
                 Ok(()) => {}
-                Err(Lacking::Spent { .. }) => return Poll::Ready(Err(Spent)),
+                Err(Lacking::Spent { .. }) => {
+                    return Poll::Ready(if self.pay_what_is_left(missing, wall) { Ok(()) } else { Err(Spent) });
+                }
                 Err(Lacking::Waiting | Lacking::Unavailable) => {
                     let units = self.budget.price(missing);
                     if ready!(self.budget.account.poll_ready(units, wall.now(), cx)).is_err() {
@@ -129,6 +166,15 @@ impl Payer {
             Err(_) if missing < AHEAD => self.pay(missing, wall),
             paid => paid,
         }
+    }
+
+    /// The budget is gone with this. Whether anything is paid.
+    fn pay_what_is_left(&mut self, missing: u64, wall: &WallClock) -> bool {
+        let left = self.budget.account.peek(0, wall.now()).map_or(0, |level| level.left);
+        let bytes = self.budget.bytes_for(left).min(missing);
+        // What somebody else took meanwhile is not left.
+        let _ = bytes > 0 && self.pay(bytes, wall).is_ok();
+        self.ahead > 0
     }
 
     fn pay(&mut self, bytes: u64, wall: &WallClock) -> Result<(), Lacking> {
