@@ -141,17 +141,20 @@ impl Payer {
             let Some(missing) = bytes.checked_sub(self.ahead).filter(|missing| *missing > 0) else {
                 return Poll::Ready(Ok(()));
             };
-            match self.pay_ahead(missing, wall) {
-                Ok(()) => {}
-                Err(Lacking::Spent { .. }) => {
-                    return Poll::Ready(if self.pay_what_is_left(missing, wall) { Ok(()) } else { Err(Spent) });
-                }
-                Err(Lacking::Waiting | Lacking::Unavailable) => {
-                    let units = self.budget.price(missing);
-                    if ready!(self.budget.account.poll_ready(units, wall.now(), cx)).is_err() {
-                        return Poll::Ready(Err(Spent));
-                    }
-                }
+            let piece = match self.pay_ahead(missing, wall) {
+                Ok(()) => continue,
+                Err(Lacking::Waiting | Lacking::Unavailable) => missing,
+                Err(Lacking::Spent { .. }) => match self.left_for(missing, wall) {
+                    Ok(0) if self.ahead > 0 => return Poll::Ready(Ok(())),
+                    Ok(0) => return Poll::Ready(Err(Spent)),
+                    Ok(rest) if self.pay(rest, wall).is_ok() => return Poll::Ready(Ok(())),
+                    Ok(rest) => rest,
+                    Err(_) => 0,
+                },
+            };
+            let units = self.budget.price(piece);
+            if ready!(self.budget.account.poll_ready(units, wall.now(), cx)).is_err() {
+                return Poll::Ready(Err(Spent));
             }
         }
         // Others took what came. It is tried again, but not for ever without letting others have the thread.
@@ -168,13 +171,13 @@ impl Payer {
         }
     }
 
-    /// The budget is gone with this. Whether anything is paid.
-    fn pay_what_is_left(&mut self, missing: u64, wall: &WallClock) -> bool {
-        let left = self.budget.account.peek(0, wall.now()).map_or(0, |level| level.left);
-        let bytes = self.budget.bytes_for(left).min(missing);
-        // What somebody else took meanwhile is not left.
-        let _ = bytes > 0 && self.pay(bytes, wall).is_ok();
-        self.ahead > 0
+    /// How many of the missing bytes the rest of a budget pays for.
+    fn left_for(&self, missing: u64, wall: &WallClock) -> Result<u64, Lacking> {
+        match self.budget.account.take(0, wall.now()) {
+            Ok(level) => Ok(self.budget.bytes_for(level.left).min(missing)),
+            Err(Lacking::Spent { .. }) => Ok(0),
+            Err(lacking) => Err(lacking),
+        }
     }
 
     fn pay(&mut self, bytes: u64, wall: &WallClock) -> Result<(), Lacking> {

@@ -11,18 +11,18 @@ use crate::caller::account::{Books, law_of_budget};
 /// Nobody waits longer for what must not block.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A billionth a byte, a billion bytes in all.
-fn written() -> model::Budget {
+/// A billionth a byte.
+fn written(limit: u64) -> model::Budget {
     let text = "listen = \"127.0.0.1:0\"\n[route.\"ANY /\"]\nopen = true\nrespond = {}\n";
     let model = gatepost_config::load_text("gatepost.toml", text, std::path::Path::new("")).unwrap().model;
-    let (limit, per_gb) = (Money(1_000_000_000), Money(1_000_000_000));
+    let (limit, per_gb) = (Money(limit), Money(1_000_000_000));
     let (currency, place) = ("USD".into(), model.apis[0].place.clone());
     model::Budget { limit, per: Period::Day, per_request: Money(0), per_gb, currency, place }
 }
 
 /// A payer whose lease has 10,000 units, fewer than are paid ahead, and whose ledger is in this mood since then.
 fn payer(ledger: &Arc<MemoryLedger>, mood: Mood) -> Payer {
-    let written = written();
+    let written = written(1_000_000_000);
     let account = Account::open("acme".to_owned(), law_of_budget(&written), &Books::new(Arc::clone(ledger) as _));
     let now = WallClock::System.now();
     // What was used is granted anew, ahead of time.
@@ -56,4 +56,20 @@ fn what_the_lease_has_is_paid_with_while_the_ledger_does_not_answer() {
         assert_eq!(pay(payer, 9_001).1, beyond, "{mood:?}");
         ledger.set_mood(Mood::Ready);
     }
+}
+
+#[test]
+fn what_is_left_is_waited_for_if_it_is_less_than_a_piece() {
+    let ledger = MemoryLedger::new();
+    let written = written(1_000);
+    let account = Account::open("acme".to_owned(), law_of_budget(&written), &Books::new(Arc::clone(&ledger) as _));
+    let payer = Payer { budget: Budget::new(account, &written), ahead: 0, paid_in: None };
+    ledger.set_mood(Mood::Slow);
+    let (payer, paid) = pay(payer, 65_536);
+    assert_eq!(paid, Poll::Pending);
+    ledger.set_mood(Mood::Ready);
+    let (mut payer, paid) = pay(payer, 65_536);
+    assert_eq!((paid, payer.ahead), (Poll::Ready(Ok(())), 1_000));
+    payer.ahead = 0;
+    assert_eq!(pay(payer, 1).1, Poll::Ready(Err(Spent)));
 }
