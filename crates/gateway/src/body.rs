@@ -290,6 +290,8 @@ pub(crate) struct ResponseBody {
     held: Bytes,
     /// Whether nothing comes after that.
     held_is_last: bool,
+    /// Whether hyper was let go to write what was paid for: what it still has when a body fails, it throws away.
+    was_awaited: bool,
     /// Absent: it goes on elsewhere.
     exchange: Option<Exchange>,
 }
@@ -311,7 +313,7 @@ const PAID_PIECE: usize = AHEAD as usize;
 
 impl ResponseBody {
     fn of(content: Content, exchange: Option<Exchange>) -> Self {
-        Self { content, held: Bytes::new(), held_is_last: false, exchange }
+        Self { content, held: Bytes::new(), held_is_last: false, was_awaited: false, exchange }
     }
 
     pub(crate) fn whole(bytes: Bytes, mut exchange: Exchange) -> Self {
@@ -348,6 +350,8 @@ impl ResponseBody {
             length if length <= PIECE && self.held_is_last && exchange.bytes_out > 0 => length.saturating_sub(1).max(1),
             _ => PIECE,
         };
+        let paid = exchange.spending.as_ref().map_or(u64::MAX, |spending| spending.paid());
+        let most = most.min(usize::try_from(paid).unwrap_or(usize::MAX));
         let piece = self.held.split_to(most.min(self.held.len()));
         exchange.bytes_out += piece.len() as u64;
         if let Some(spending) = &mut exchange.spending {
@@ -441,6 +445,10 @@ impl Body for ResponseBody {
             }
         }
         if let Err(Spent) = ready!(self.poll_pay(cx)) {
+            if !std::mem::replace(&mut self.was_awaited, true) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             return Poll::Ready(Some(Err(self.cut_unpaid())));
         }
         Poll::Ready(Some(Ok(Frame::data(self.hand_over()))))

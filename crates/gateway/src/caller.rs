@@ -14,7 +14,7 @@ mod usage;
 pub(crate) use self::access::Access;
 pub(crate) use self::account::{Account, Books, Reserved, law_of_budget, law_of_quota};
 pub(crate) use self::body::{BodyVerifier, Claims, Proven, Signer};
-pub(crate) use self::budget::{AHEAD, Budget, Spending, Spent};
+pub(crate) use self::budget::{AHEAD, Budget, Prepaid, Spending, Spent};
 pub(crate) use self::flaw::CredentialFlaw;
 pub(crate) use self::kinds::ProofKinds;
 pub(crate) use self::meters::{AtRoute, CallerBucket, CallerMeters, CallerRoute, PlanBucket, State, laws_at};

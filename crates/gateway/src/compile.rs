@@ -8,7 +8,7 @@ pub(crate) use self::upstreams::host_text;
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -51,8 +51,9 @@ pub(crate) struct Lasting {
     gone_callers: HashSet<Arc<str>>,
     /// The routes that ask who somebody is.
     caller_routes: HashMap<(Arc<str>, Arc<str>), Arc<CallerRoute>>,
-    /// The budgets of routes.
-    budgets: HashMap<(Arc<str>, Arc<str>), Arc<Account>>,
+    /// The budgets of routes, as long as a snapshot or an answer under way holds them. Whoever is the last gives back what
+    /// was granted and not used.
+    budgets: HashMap<(Arc<str>, Arc<str>), Weak<Account>>,
     /// Access keys, with what was derived from their secrets.
     access: HashMap<Box<str>, Arc<Access>>,
     /// What is remembered of bodies that callers signed.
@@ -106,7 +107,6 @@ struct Compiler<'a> {
     meters: Vec<NamedMeter>,
     used_targets: HashSet<TargetName>,
     used_caller_routes: HashSet<(Arc<str>, Arc<str>)>,
-    used_budgets: HashSet<(Arc<str>, Arc<str>)>,
     /// Callers whose limits are others than before, by number.
     changed_callers: Vec<u32>,
     /// Whether limits are others than before that routes set to callers.
@@ -184,7 +184,6 @@ impl Snapshot {
             meters: Vec::new(),
             used_targets: HashSet::new(),
             used_caller_routes: HashSet::new(),
-            used_budgets: HashSet::new(),
             changed_callers: Vec::new(),
             has_changed_routes: false,
             used_issuers: HashSet::new(),
@@ -427,14 +426,11 @@ impl Compiler<'_> {
 
     /// Lets go of what the model no longer names. A bucket that still owes tokens stays, in case its route comes back.
     fn forget(&mut self) {
-        let Self {
-            lasting, stats, used_meters, used_targets, used_issuers, used_caller_routes, used_budgets, now, ..
-        } = self;
+        let Self { lasting, stats, used_meters, used_targets, used_issuers, used_caller_routes, now, .. } = self;
         lasting.tidy_callers(*now);
         // What callers have at a route is found by where it is in memory.
         lasting.caller_routes.retain(|name, route| used_caller_routes.contains(name) || Arc::strong_count(route) > 1);
-        // Whoever is the last to hold it gives back what it was granted.
-        lasting.budgets.retain(|name, _| used_budgets.contains(name));
+        lasting.budgets.retain(|_, account| account.strong_count() > 0);
         lasting.buckets.retain(|name, bucket| used_meters.contains(name) || !bucket.is_full(*now));
         lasting.client_tables.retain(|name, table| used_meters.contains(name) || !table.is_full(*now));
         lasting.slots.retain(|_, slots| Arc::strong_count(slots) > 1);

@@ -12,7 +12,8 @@ use gatepost_meter::{
 
 use super::{Permit, Times};
 use crate::caller::{
-    Account, AtRoute, Books, Budget, Caller, Counter, PlanBucket, ProofKinds, Reserved, Spending, State, laws_at,
+    Account, AtRoute, Books, Budget, Caller, Counter, PlanBucket, Prepaid, ProofKinds, Reserved, Spending, State,
+    laws_at,
 };
 use crate::rejection::{Rejection, Used, Whose};
 use crate::signature::Delivery;
@@ -118,13 +119,13 @@ pub(super) fn enter(
 pub(super) fn count_refused(route: &Route, caller: Option<&Caller>, times: &Times<'_>) {
     if let (Some(caller), Some(met)) = (caller, &route.callers) {
         let day = Period::Day.at(times.wall.now());
-        caller.meters.counter(met).refused(day, &caller.meters.books().tally);
+        caller.meters.counter(met, times.clock).refused(day, &caller.meters.books().tally);
     }
 }
 
 fn take(route: &Route, entrant: &Entrant, times: &Times<'_>, trace: &mut impl Trace) -> Result<Outcome, Rejection> {
     match (entrant.caller.as_deref(), &route.callers) {
-        (Some(caller), Some(met)) => caller.meters.at(met, |state, at_route| {
+        (Some(caller), Some(met)) => caller.meters.at(met, times.clock, |state, at_route| {
             take_as(route, Some(Own { caller, state, at_route }), entrant.key, times, trace)
         }),
         _ => take_as(route, None, None, times, trace),
@@ -155,8 +156,9 @@ fn take_as(
             tell_buckets(route, own, now, 0, trace);
             return Err(Rejection::Throttled(exceeded));
         }
-        for (place, (account, units, of)) in reserved.iter_mut().zip(&accounts).filter_map(with_account) {
-            match account.reserve(units, wall) {
+        for (place, wanted) in reserved.iter_mut().zip(&accounts).filter_map(with_account) {
+            let Wanted { account, least: units, of, .. } = wanted;
+            match wanted.reserve(wall) {
                 Ok(units) => *place = Some(units),
                 Err(Lacking::Spent { window, limit }) => {
                     slots.tell(trace);
@@ -175,8 +177,8 @@ fn take_as(
         }
     }
     slots.tell(trace);
-    for (units, (_, taken, of)) in reserved.iter().zip(&accounts).filter_map(with_units) {
-        trace.note(|| Note::Account { of, found: Found::Left(units.level().left + taken) });
+    for (units, Wanted { of, .. }) in reserved.iter().zip(&accounts).filter_map(with_units) {
+        trace.note(|| Note::Account { of, found: Found::Left(units.level().left + units.units()) });
     }
     if let Some(now) = now {
         let taken = take_all(buckets, now);
@@ -184,25 +186,62 @@ fn take_as(
         tell_buckets(route, own, now, u32::from(taken.is_ok()), trace);
         taken.map_err(Rejection::Throttled)?;
     }
-    let [quota, ..] = &reserved;
+    let [quota, of_caller, of_route] = &reserved;
     let level = quota.as_ref().map(|units| (units.level(), wall));
+    let spending = if of_caller.is_some() || of_route.is_some() {
+        fn paid<'b>(budget: Option<&'b Budget>, units: &Option<Reserved<'_>>) -> Option<(&'b Budget, Prepaid)> {
+            let (budget, units) = budget.zip(units.as_ref())?;
+            Some((budget, budget.prepaid(units)))
+        }
+        let budgets =
+            [paid(own.and_then(|own| own.state.budget.as_ref()), of_caller), paid(route.budget.as_ref(), of_route)];
+        Spending::of(budgets, times.wall.clock())
+    } else {
+        None
+    };
     reserved.into_iter().flatten().for_each(Reserved::keep);
     let counting = own.map(|own| Counting::of(own, key, wall));
-    let budgets = [own.and_then(|own| own.state.budget.as_ref()), route.budget.as_ref()];
-    let spending = if budgets.iter().any(Option::is_some) { Spending::of(budgets, times.wall.clock()) } else { None };
     Ok(Outcome::Taken(Taken { _slots: slots.slots, level, spending, counting }))
 }
 
-/// An account, how many units of it a request takes, and whose it is.
-type Wanted<'m> = (&'m Arc<Account>, u64, AccountOf);
+/// What a request takes of an account, and whose it is.
+#[derive(Clone, Copy)]
+struct Wanted<'m> {
+    account: &'m Arc<Account>,
+    /// How many units, if there are so many.
+    units: u64,
+    /// With fewer it is refused.
+    least: u64,
+    of: AccountOf,
+}
+
+impl<'m> Wanted<'m> {
+    fn one(account: &'m Arc<Account>, of: AccountOf) -> Self {
+        Self { account, units: 1, least: 1, of }
+    }
+
+    fn money(budget: &'m Budget, of: AccountOf) -> Self {
+        let Budget { account, .. } = budget;
+        Self { account, units: budget.on_admission(), least: budget.least_on_admission(), of }
+    }
+
+    fn reserve(&self, now: UnixSeconds) -> Result<Reserved<'m>, Lacking> {
+        match self.account.reserve(self.units, now) {
+            Err(_) if self.least < self.units => self.account.reserve(self.least, now),
+            reserved => reserved,
+        }
+    }
+}
 
 /// The caller's quota, its budget, that of the route.
 fn accounts<'m>(route: &'m Route, own: Option<Own<'m>>) -> [Option<Wanted<'m>>; 3] {
-    let budget = |budget: &'m Budget, of| (&budget.account, budget.per_request, of);
-    let quota = own.and_then(|own| Some((own.state.quota.as_ref()?, 1, AccountOf::Quota(own.caller.number))));
-    let of_caller = own.and_then(|own| Some(budget(own.state.budget.as_ref()?, AccountOf::Budget(own.caller.number))));
-    let of_route = route.budget.as_ref().map(|of_route| budget(of_route, AccountOf::RouteBudget));
-    [quota, of_caller, of_route]
+    let [quota, budget] = own.map(|own| own_accounts(own.state, own.caller.number)).unwrap_or_default();
+    [quota, budget, route.budget.as_ref().map(|of_route| Wanted::money(of_route, AccountOf::RouteBudget))]
+}
+
+fn own_accounts(state: &State, number: u32) -> [Option<Wanted<'_>>; 2] {
+    let quota = state.quota.as_ref().map(|quota| Wanted::one(quota, AccountOf::Quota(number)));
+    [quota, state.budget.as_ref().map(|budget| Wanted::money(budget, AccountOf::Budget(number)))]
 }
 
 fn with_account<'m, P>((place, wanted): (P, &Option<Wanted<'m>>)) -> Option<(P, Wanted<'m>)> {
@@ -321,7 +360,7 @@ pub(super) fn peek(
         }
     }
     match (caller, &route.callers) {
-        (Some(caller), Some(met)) => caller.meters.at(met, |state, at_route| {
+        (Some(caller), Some(met)) => caller.meters.at(met, times.clock, |state, at_route| {
             let own = Own { caller, state, at_route };
             peek_own(own, times, trace)?;
             peek_accounts(accounts(route, Some(own)), times, trace)
@@ -355,7 +394,7 @@ fn peek_accounts(
     trace: &mut impl Trace,
 ) -> Result<(), Rejection> {
     let wall = times.wall.now();
-    for (account, units, of) in accounts.into_iter().flatten() {
+    for Wanted { account, least: units, of, .. } in accounts.into_iter().flatten() {
         if let Err(Lacking::Spent { window, limit }) = account.peek(units, wall) {
             trace.note(|| Note::Account { of, found: Found::Spent });
             return Err(spent(of, Used::new(limit, window, wall)));
@@ -451,9 +490,7 @@ fn look_at_caller(
     }
     match state {
         Some(state) => {
-            let quota = state.quota.as_ref().map(|quota| (quota, 1, AccountOf::Quota(number)));
-            let budget = state.budget.as_ref();
-            let budget = budget.map(|budget| (&budget.account, budget.per_request, AccountOf::Budget(number)));
+            let [quota, budget] = own_accounts(state, number);
             look_at_accounts([quota, budget, None], times, seen);
         }
         None => {
@@ -471,7 +508,7 @@ fn look_at_caller(
 
 fn look_at_accounts(accounts: [Option<Wanted<'_>>; 3], times: &Times<'_>, seen: &mut Seen) {
     let wall = times.wall.now();
-    for (account, units, of) in accounts.into_iter().flatten() {
+    for Wanted { account, least: units, of, .. } in accounts.into_iter().flatten() {
         let found = match account.peek(units, wall) {
             Ok(level) => Found::Left(level.left + units),
             Err(Lacking::Waiting) => Found::Unused,

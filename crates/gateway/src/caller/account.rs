@@ -1,7 +1,7 @@
 //! Quotas and budgets: counted units in windows of the calendar, behind which a ledger stands that outlives the process.
 
 use std::num::NonZeroU64;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use gatepost_config::model;
@@ -39,7 +39,23 @@ impl Account {
         Arc::new(Self(Quota::new(name.into(), law, Arc::clone(&books.ledger))))
     }
 
-    pub(crate) fn change_law(&self, law: QuotaLaw) {
+    /// The account that somebody still holds, by this law from now on; else one is opened under this name and remembered.
+    pub(crate) fn held_or_opened(
+        known: &mut Weak<Self>,
+        name: impl FnOnce() -> String,
+        law: QuotaLaw,
+        books: &Books,
+    ) -> Arc<Self> {
+        if let Some(account) = known.upgrade() {
+            account.change_law(law);
+            return account;
+        }
+        let account = Self::open(name(), law, books);
+        *known = Arc::downgrade(&account);
+        account
+    }
+
+    fn change_law(&self, law: QuotaLaw) {
         self.0.change_law(law);
     }
 
@@ -89,6 +105,11 @@ impl Reserved<'_> {
     /// What is left after it.
     pub(crate) fn level(&self) -> Level {
         self.level
+    }
+
+    /// How many.
+    pub(crate) fn units(&self) -> u64 {
+        self.units
     }
 
     /// They are used.

@@ -9,7 +9,7 @@ use gatepost_config::model;
 use gatepost_meter::{Lacking, Window};
 use tokio::time::{Sleep, sleep};
 
-use super::account::Account;
+use super::account::{Account, Reserved};
 use crate::wall::WallClock;
 
 /// A budget and what is paid from it, in billionths of its currency.
@@ -17,7 +17,7 @@ use crate::wall::WallClock;
 pub(crate) struct Budget {
     pub(crate) account: Arc<Account>,
     /// What an admitted request costs.
-    pub(crate) per_request: u64,
+    per_request: u64,
     /// What 10⁹ bytes of answers cost.
     per_gb: u64,
 }
@@ -40,12 +40,22 @@ struct Payer {
     paid_in: Option<Window>,
 }
 
+/// Bytes of an answer that are paid for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Prepaid {
+    bytes: u64,
+    window: Window,
+}
+
 /// A budget is gone, or nobody can say whether it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Spent;
 
 /// Bytes that are paid for at a time.
 pub(crate) const AHEAD: u64 = 64 * 1024;
+
+/// How often one tries anew at a time.
+const ROUNDS_AT_A_TIME: u32 = 4;
 
 /// How long an answer waits for the ledger. Then it is cut.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -55,25 +65,48 @@ impl Budget {
         Self { account, per_request: written.per_request.0, per_gb: written.per_gb.0 }
     }
 
+    /// What a request takes when it is let in: its own price, and that of the first bytes of its answer.
+    pub(crate) fn on_admission(&self) -> u64 {
+        self.per_request.saturating_add(self.price(AHEAD))
+    }
+
+    /// What there must be to let a request in: its own price, and that of one byte.
+    pub(crate) fn least_on_admission(&self) -> u64 {
+        self.per_request.saturating_add(self.price(1))
+    }
+
+    /// What a request took of it when it was let in pays for.
+    pub(crate) fn prepaid(&self, reserved: &Reserved<'_>) -> Prepaid {
+        let bytes = if reserved.units() == self.on_admission() { AHEAD } else { 1 };
+        Prepaid { bytes, window: reserved.level().window }
+    }
+
     /// What so many bytes cost, rounded up.
     fn price(&self, bytes: u64) -> u64 {
         let exact = (u128::from(bytes) * u128::from(self.per_gb)).div_ceil(1_000_000_000);
         u64::try_from(exact).unwrap_or(u64::MAX)
     }
+
+    /// How many bytes so much pays for.
+    fn bytes_for(&self, units: u64) -> u64 {
+        let exact = (u128::from(units) * 1_000_000_000).checked_div(u128::from(self.per_gb));
+        exact.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(u64::MAX)
+    }
 }
 
 impl Spending {
     /// From those of these budgets that bytes cost anything; nothing if none does.
-    pub(crate) fn of(budgets: [Option<&Budget>; 2], wall: &WallClock) -> Option<Box<Self>> {
+    pub(crate) fn of(budgets: [Option<(&Budget, Prepaid)>; 2], wall: &WallClock) -> Option<Box<Self>> {
         let payers = budgets.map(|budget| {
-            let budget = budget.filter(|budget| budget.per_gb > 0)?.clone();
-            Some(Payer { budget, ahead: 0, paid_in: None })
+            let (budget, Prepaid { bytes, window }) = budget.filter(|(budget, _)| budget.per_gb > 0)?;
+            Some(Payer { budget: budget.clone(), ahead: bytes, paid_in: Some(window) })
         });
         let costs = payers.iter().any(Option::is_some);
         costs.then(|| Box::new(Self { payers, wall: wall.clone(), patience: None }))
     }
 
-    /// Makes sure that the next `bytes` are paid for. Waits for a ledger, but not for long.
+    /// Makes sure that the next `bytes` are paid for, or as many of them as a budget has left, at least one
+    /// ([`Self::paid`]). Waits for a ledger, but not for long.
     pub(crate) fn poll_pay(&mut self, bytes: u64, cx: &mut Context<'_>) -> Poll<Result<(), Spent>> {
         for payer in self.payers.iter_mut().flatten() {
             let paid = payer.poll_pay(bytes, &self.wall, cx);
@@ -89,6 +122,11 @@ impl Spending {
         Poll::Ready(Ok(()))
     }
 
+    /// How many bytes are paid for and not sent yet.
+    pub(crate) fn paid(&self) -> u64 {
+        self.payers.iter().flatten().map(|payer| payer.ahead).min().unwrap_or(u64::MAX)
+    }
+
     /// So many bytes went, which were paid for.
     pub(crate) fn sent(&mut self, bytes: u64) {
         for payer in self.payers.iter_mut().flatten() {
@@ -99,26 +137,46 @@ impl Spending {
 
 impl Payer {
     fn poll_pay(&mut self, bytes: u64, wall: &WallClock, cx: &mut Context<'_>) -> Poll<Result<(), Spent>> {
-        loop {
+        for _ in 0..ROUNDS_AT_A_TIME {
             let Some(missing) = bytes.checked_sub(self.ahead).filter(|missing| *missing > 0) else {
                 return Poll::Ready(Ok(()));
             };
-            let now = wall.now();
-            // The last bytes that a budget pays for are fewer than are paid ahead.
-            let lacking = match self.pay(missing.max(AHEAD), wall) {
-                Err(Lacking::Spent { .. }) if missing < AHEAD => self.pay(missing, wall),
-                paid => paid,
+            let piece = match self.pay_ahead(missing, wall) {
+                Ok(()) => continue,
+                Err(Lacking::Waiting | Lacking::Unavailable) => missing,
+                Err(Lacking::Spent { .. }) => match self.left_for(missing, wall) {
+                    Ok(0) if self.ahead > 0 => return Poll::Ready(Ok(())),
+                    Ok(0) => return Poll::Ready(Err(Spent)),
+                    Ok(rest) if self.pay(rest, wall).is_ok() => return Poll::Ready(Ok(())),
+                    Ok(rest) => rest,
+                    Err(_) => 0,
+                },
             };
-            let Err(lacking) = lacking else { continue };
-            match lacking {
-                Lacking::Spent { .. } => return Poll::Ready(Err(Spent)),
-                Lacking::Waiting | Lacking::Unavailable => {
-                    let units = self.budget.price(missing);
-                    if ready!(self.budget.account.poll_ready(units, now, cx)).is_err() {
-                        return Poll::Ready(Err(Spent));
-                    }
-                }
+            let units = self.budget.price(piece);
+            if ready!(self.budget.account.poll_ready(units, wall.now(), cx)).is_err() {
+                return Poll::Ready(Err(Spent));
             }
+        }
+        // Others took what came. It is tried again, but not for ever without letting others have the thread.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// More than is missing, or just that: the last bytes that a budget pays for, or that are to be had before the ledger
+    /// answers, are fewer than are paid ahead.
+    fn pay_ahead(&mut self, missing: u64, wall: &WallClock) -> Result<(), Lacking> {
+        match self.pay(missing.max(AHEAD), wall) {
+            Err(_) if missing < AHEAD => self.pay(missing, wall),
+            paid => paid,
+        }
+    }
+
+    /// How many of the missing bytes the rest of a budget pays for.
+    fn left_for(&self, missing: u64, wall: &WallClock) -> Result<u64, Lacking> {
+        match self.budget.account.take(0, wall.now()) {
+            Ok(level) => Ok(self.budget.bytes_for(level.left).min(missing)),
+            Err(Lacking::Spent { .. }) => Ok(0),
+            Err(lacking) => Err(lacking),
         }
     }
 
@@ -143,3 +201,6 @@ impl Drop for Payer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

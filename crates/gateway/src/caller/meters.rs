@@ -11,6 +11,7 @@ use gatepost_config::model;
 use gatepost_meter::{Law, Nanos};
 
 use crate::caller::{Books, Counter};
+use crate::clock::Clock;
 
 /// What one caller has of its limits: little more than how it was written until it is first let in somewhere.
 ///
@@ -48,14 +49,19 @@ impl CallerMeters {
     }
 
     /// What it has at a route: made if it was never there.
-    pub(crate) fn at<T>(&self, route: &Arc<CallerRoute>, use_it: impl FnOnce(&State, &AtRoute) -> T) -> T {
+    pub(crate) fn at<T>(
+        &self,
+        route: &Arc<CallerRoute>,
+        clock: Clock,
+        use_it: impl FnOnce(&State, &AtRoute) -> T,
+    ) -> T {
         let state = self.state.load();
         if let Some(state) = &*state
             && let Some(at_route) = state.at(route)
         {
             return use_it(state, at_route);
         }
-        let (state, at_route) = self.come_to(route);
+        let (state, at_route) = self.come_to(route, clock.now());
         use_it(&state, &at_route)
     }
 
@@ -71,11 +77,11 @@ impl CallerMeters {
     }
 
     /// Where its requests to a route are counted.
-    pub(crate) fn counter(&self, route: &Arc<CallerRoute>) -> Arc<Counter> {
-        self.at(route, |_, at_route| Arc::clone(&at_route.counter))
+    pub(crate) fn counter(&self, route: &Arc<CallerRoute>, clock: Clock) -> Arc<Counter> {
+        self.at(route, clock, |_, at_route| Arc::clone(&at_route.counter))
     }
 
-    fn come_to(&self, route: &Arc<CallerRoute>) -> (Arc<State>, Arc<AtRoute>) {
+    fn come_to(&self, route: &Arc<CallerRoute>, now: Nanos) -> (Arc<State>, Arc<AtRoute>) {
         let written = lock(&self.written);
         let before = self.state.load_full();
         if let Some(state) = &before
@@ -84,7 +90,7 @@ impl CallerMeters {
             return (Arc::clone(state), Arc::clone(at_route));
         }
         let before = before.unwrap_or_else(|| Arc::new(State::new(&written, &self.books)));
-        let (state, at_route) = before.with(route, &written);
+        let (state, at_route) = before.with(route, &written, now);
         let state = Arc::new(state);
         self.state.store(Some(Arc::clone(&state)));
         (state, at_route)

@@ -1,6 +1,6 @@
 //! What callers have of limits from one snapshot to the next, and what routes may cost.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use gatepost_config::model;
 use gatepost_meter::Nanos;
@@ -27,7 +27,7 @@ impl Lasting {
     /// Gives back whatever was granted and not used. From now on there are no units.
     pub(crate) fn close_accounts(&self) {
         self.callers.values().for_each(|meters| meters.close());
-        self.budgets.values().for_each(|account| account.close());
+        self.budgets.values().filter_map(Weak::upgrade).for_each(|account| account.close());
     }
 }
 
@@ -36,12 +36,10 @@ impl Compiler<'_> {
     pub(super) fn budget(&mut self, budget: &model::Budget, api: &Arc<str>, route: &Arc<str>) -> Budget {
         let law = law_of_budget(budget);
         let name = (Arc::clone(api), Arc::clone(route));
-        self.used_budgets.insert(name.clone());
         let Lasting { budgets, books, .. } = &mut *self.lasting;
-        let account =
-            budgets.entry(name).or_insert_with(|| Account::open(format!("route/{api}/{route}/budget"), law, books));
-        account.change_law(law);
-        Budget::new(Arc::clone(account), budget)
+        let name_of_account = || format!("route/{api}/{route}/budget");
+        let account = Account::held_or_opened(budgets.entry(name).or_default(), name_of_account, law, books);
+        Budget::new(account, budget)
     }
 
     /// What callers have there is known by it, across reloads.

@@ -130,13 +130,16 @@ impl<E: AsyncRead + Unpin> AsyncRead for Paying<'_, E> {
 
 impl<E: AsyncWrite + Unpin> AsyncWrite for Paying<'_, E> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if let Some(spending) = &mut *self.spending.borrow_mut()
-            && let Err(Spent) = ready!(spending.poll_pay(bytes.len() as u64, cx))
-        {
-            self.is_spent.set(true);
-            return Poll::Ready(Err(io::Error::other("its budget is spent")));
+        let mut paid = bytes;
+        if let Some(spending) = &mut *self.spending.borrow_mut() {
+            if let Err(Spent) = ready!(spending.poll_pay(bytes.len() as u64, cx)) {
+                self.is_spent.set(true);
+                return Poll::Ready(Err(io::Error::other("its budget is spent")));
+            }
+            let most = usize::try_from(spending.paid()).unwrap_or(usize::MAX);
+            paid = bytes.get(..most).unwrap_or(bytes);
         }
-        let written = ready!(Pin::new(&mut self.end).poll_write(cx, bytes))?;
+        let written = ready!(Pin::new(&mut self.end).poll_write(cx, paid))?;
         self.written.update(|sum| sum + written as u64);
         if let Some(spending) = &mut *self.spending.borrow_mut() {
             spending.sent(written as u64);

@@ -124,6 +124,27 @@ async fn debts_at_a_route_outlive_its_absence() {
     assert_eq!(statuses(&mut client, "acme", "/one", 1).await, [429]);
 }
 
+#[tokio::test]
+async fn what_comes_back_has_its_debts_and_the_law_that_holds_now() {
+    let by_caller = |burst| Callers::from(acme()).throttle_by_caller(1, burst);
+    let of_plan = |burst| Callers::from(acme().at_route("GET /one", 1, burst));
+    let (one_route, nobody) = (TWO_ROUTES.replace("GET /one", "GET /another"), Written::named("umbrella"));
+    let cases = [
+        (by_caller(2), Callers::from(acme()), &*one_route, by_caller(5)),
+        (of_plan(2), Callers::from(acme()), &*one_route, of_plan(5)),
+        (by_caller(2), Callers::from(nobody.clone()), TWO_ROUTES, by_caller(5)),
+        (of_plan(2), Callers::from(nobody), TWO_ROUTES, of_plan(5)),
+    ];
+    for (before, meanwhile, text, afterwards) in cases {
+        let (mut gateway, _) = start(before, TWO_ROUTES).await;
+        let mut client = client(&gateway).await;
+        assert_eq!(statuses(&mut client, "acme", "/one", 3).await, [204, 204, 429]);
+        meanwhile.apply(&mut gateway, text).await;
+        afterwards.apply(&mut gateway, TWO_ROUTES).await;
+        assert_eq!(statuses(&mut client, "acme", "/one", 4).await, [204, 204, 204, 429]);
+    }
+}
+
 // === quotas ===
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What a caller has of its limits as long as no law changes.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use gatepost_config::model;
 use gatepost_meter::{Bucket, Law, Nanos, Slots};
@@ -17,10 +17,20 @@ pub(crate) struct State {
     pub(crate) slots: Arc<Slots>,
     pub(crate) quota: Option<Arc<Account>>,
     pub(crate) budget: Option<Budget>,
+    /// Those that it had last, as long as an answer under way or a request that waits holds them.
+    accounts: Accounts,
     /// All its buckets, and those that no law names any more and that still owe tokens.
     buckets: Vec<(CallerBucket, Arc<Bucket>)>,
     /// Where it was, in the order of where these are in memory.
     routes: Box<[Arc<AtRoute>]>,
+}
+
+/// What requests go on to use when their caller has no such limit any more. Should it have it again meanwhile, then that
+/// is the same account: two would each have a lease, by a law of its own.
+#[derive(Debug, Clone, Default)]
+struct Accounts {
+    quota: Weak<Account>,
+    budget: Weak<Account>,
 }
 
 /// What a caller has at one route.
@@ -62,10 +72,12 @@ pub(crate) enum CallerBucket {
 impl State {
     /// Of a caller that was nowhere yet.
     pub(super) fn new(written: &model::Caller, books: &Books) -> Self {
+        let (quota, budget, accounts) = Accounts::default().under(written, books);
         Self {
             slots: Arc::default(),
-            quota: quota(None, written, books),
-            budget: budget(None, written, books),
+            quota,
+            budget,
+            accounts,
             buckets: plan_law(written).map(|law| (CallerBucket::Plan, Bucket::new(law))).into_iter().collect(),
             routes: Box::default(),
         }
@@ -94,20 +106,23 @@ impl State {
     }
 
     /// The same with one more route.
-    pub(super) fn with(&self, route: &Arc<CallerRoute>, written: &model::Caller) -> (Self, Arc<AtRoute>) {
+    pub(super) fn with(&self, route: &Arc<CallerRoute>, written: &model::Caller, now: Nanos) -> (Self, Arc<AtRoute>) {
         let mut buckets = self.buckets.clone();
         let mut own = Vec::new();
         let (plan, laws) = laws_at(route, written);
         for (name, law) in laws {
-            let bucket = match self.bucket(&name) {
-                Some(bucket) => Arc::clone(bucket),
+            own.push(match buckets.iter_mut().find(|(known, _)| *known == name) {
+                // It may be kept for its debt alone, from a time when another law held.
+                Some((_, bucket)) => {
+                    *bucket = bucket.under(law, now);
+                    Arc::clone(bucket)
+                }
                 None => {
                     let bucket = Bucket::new(law);
                     buckets.push((name, Arc::clone(&bucket)));
                     bucket
                 }
-            };
-            own.push(bucket);
+            });
         }
         let counter = Counter::new(Arc::clone(&written.name), Arc::clone(route));
         let at_route = Arc::new(AtRoute { route: Arc::clone(route), counter, buckets: own.into(), plan });
@@ -118,6 +133,7 @@ impl State {
             slots: Arc::clone(&self.slots),
             quota: self.quota.clone(),
             budget: self.budget.clone(),
+            accounts: self.accounts.clone(),
             buckets,
             routes: routes.into(),
         };
@@ -150,10 +166,12 @@ impl State {
         let routes = routes.collect();
         let owing = self.buckets.iter().filter(|(name, bucket)| !kept.contains_key(name) && !bucket.is_full(now));
         let owing: Vec<_> = owing.cloned().collect();
+        let (quota, budget, accounts) = self.accounts.under(written, books);
         Self {
             slots: Arc::clone(&self.slots),
-            quota: quota(self.quota.as_ref(), written, books),
-            budget: budget(self.budget.as_ref(), written, books),
+            quota,
+            budget,
+            accounts,
             buckets: kept.into_iter().chain(owing).collect(),
             routes,
         }
@@ -165,18 +183,40 @@ impl State {
             slots: Arc::clone(&self.slots),
             quota: None,
             budget: None,
+            accounts: self.accounts.clone(),
             buckets: self.buckets.iter().filter(|(_, bucket)| !bucket.is_full(now)).cloned().collect(),
             routes: Box::default(),
         }
     }
 
     pub(super) fn owes_nothing(&self) -> bool {
-        self.buckets.is_empty() && self.slots.taken() == 0
+        self.buckets.is_empty() && self.slots.taken() == 0 && !self.accounts.are_held()
     }
 
     pub(super) fn close(&self) {
-        self.quota.iter().for_each(|quota| quota.close());
-        self.budget.iter().for_each(|budget| budget.account.close());
+        let Accounts { quota, budget } = &self.accounts;
+        [quota, budget].into_iter().filter_map(Weak::upgrade).for_each(|account| account.close());
+    }
+}
+
+impl Accounts {
+    /// Those that a caller has when it is written like this.
+    fn under(&self, written: &model::Caller, books: &Books) -> (Option<Arc<Account>>, Option<Budget>, Self) {
+        let mut accounts = self.clone();
+        let quota = written.plan.as_ref().and_then(|plan| plan.quota.as_ref()).map(|quota| {
+            let name = || format!("caller/{}/requests", written.name);
+            Account::held_or_opened(&mut accounts.quota, name, law_of_quota(quota), books)
+        });
+        let budget = written.budget.as_deref().map(|budget| {
+            let name = || format!("caller/{}/budget", written.name);
+            let account = Account::held_or_opened(&mut accounts.budget, name, law_of_budget(budget), books);
+            Budget::new(account, budget)
+        });
+        (quota, budget, accounts)
+    }
+
+    fn are_held(&self) -> bool {
+        self.quota.strong_count() + self.budget.strong_count() > 0
     }
 }
 
@@ -196,28 +236,4 @@ pub(crate) fn laws_at(route: &CallerRoute, written: &model::Caller) -> (Option<P
 
 fn plan_law(written: &model::Caller) -> Option<Law> {
     written.plan.as_ref()?.throttle.as_ref().map(law)
-}
-
-fn quota(before: Option<&Arc<Account>>, written: &model::Caller, books: &Books) -> Option<Arc<Account>> {
-    let law = law_of_quota(written.plan.as_ref()?.quota.as_ref()?);
-    Some(match before {
-        Some(account) => {
-            account.change_law(law);
-            Arc::clone(account)
-        }
-        None => Account::open(format!("caller/{}/requests", written.name), law, books),
-    })
-}
-
-fn budget(before: Option<&Budget>, written: &model::Caller, books: &Books) -> Option<Budget> {
-    let budget = written.budget.as_deref()?;
-    let law = law_of_budget(budget);
-    let account = match before {
-        Some(Budget { account, .. }) => {
-            account.change_law(law);
-            Arc::clone(account)
-        }
-        None => Account::open(format!("caller/{}/budget", written.name), law, books),
-    };
-    Some(Budget::new(account, budget))
 }
