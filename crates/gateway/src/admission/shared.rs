@@ -510,7 +510,7 @@ fn look_at_accounts(accounts: [Option<Wanted<'_>>; 3], times: &Times<'_>, seen: 
     let wall = times.wall.now();
     for Wanted { account, least: units, of, .. } in accounts.into_iter().flatten() {
         let found = match account.peek(units, wall) {
-            Ok(level) => Found::Left(level.left + units),
+            Ok(level) => Found::Left(level.left),
             Err(Lacking::Waiting) => Found::Unused,
             Err(Lacking::Unavailable) => Found::Unavailable,
             Err(Lacking::Spent { window, limit }) => {
