@@ -131,20 +131,15 @@ impl Callers {
 }
 
 impl Callers {
-    /// The one whom a token stands for, and which tokens do: the issuer, the subject, and, if several share those, the
-    /// audience.
+    /// The one whom a token stands for, by its issuer and its subject, and which tokens are good of those.
     pub(crate) fn with_token(&self, verified: &Verified) -> Option<(&Arc<Caller>, &TokenRule)> {
         let subject = verified.claims.subject()?;
-        let find = |number, is_for: &dyn Fn(&TokenRule) -> bool| {
+        let find = |number| {
             let caller = self.numbered(number)?;
             let TokenSubject { rule, subject: known } = caller.written.token.as_deref()?;
-            let is_it = **known == *subject && rule.issuer == verified.issuer && is_for(rule);
-            is_it.then_some((caller, rule))
+            (**known == *subject && rule.issuer == verified.issuer).then_some((caller, rule))
         };
-        let by = |is_for: &dyn Fn(&TokenRule) -> bool| {
-            find(self.by_subject.find(check_of_text(subject), |number| find(number, is_for).is_some())?, is_for)
-        };
-        by(&|rule| verified.claims.is_for(rule)).or_else(|| by(&|_| true))
+        find(self.by_subject.find(check_of_text(subject), |number| find(number).is_some())?)
     }
 }
 

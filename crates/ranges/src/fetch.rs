@@ -72,32 +72,50 @@ pub struct Document {
 /// Why no document came.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-#[allow(missing_docs, reason = "each says what it is")]
 pub enum FetchError {
+    /// A name of an address that is not public.
     #[error(
         "{host} is at {address}, {class}: a name is asked at public addresses only; write the address itself if it is meant"
     )]
-    NotPublic { host: Host, address: std::net::IpAddr, class: gatepost_net::AddressClass },
+    NotPublic {
+        /// The name.
+        host: Host,
+        /// Where it is.
+        address: std::net::IpAddr,
+        /// What kind of address that is.
+        class: gatepost_net::AddressClass,
+    },
+    /// It could not be connected to.
     #[error(transparent)]
     Dial(DialError),
+    /// No TLS came about.
     #[error(transparent)]
     Tls(#[from] ConnectError),
+    /// It hung up, or what it sent is no HTTP.
     #[error("no answer: {0}")]
     Http(#[from] hyper::Error),
+    /// The document ended early.
     #[error("it broke off: {0}")]
     Body(hyper::Error),
+    /// The document is longer than so many bytes.
     #[error("it is longer than {0} bytes")]
     TooLong(usize),
+    /// All of it took longer than this.
     #[error("it did not come within {0:?}")]
     Timeout(Duration),
+    /// The answer was a redirect to this location.
     #[error("it has moved to {0}, and redirects are not followed: correct the URL")]
     Moved(String),
+    /// The answer had this status.
     #[error("the answer was {}", .0.as_u16())]
     Status(StatusCode),
+    /// The document has this content coding.
     #[error("it is encoded as {0}, which was not asked for")]
     Encoded(String),
+    /// The document has this transfer coding.
     #[error("it comes in the transfer coding `{0}`, which was not asked for: `chunked` alone is read")]
     Transferred(String),
+    /// The URL makes no request.
     #[error("the request cannot be made: {0}")]
     Request(#[from] http::Error),
 }

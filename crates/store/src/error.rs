@@ -57,7 +57,11 @@ pub enum StoreError {
         source: rusqlite::Error,
     },
     /// It is a database, but not of this program.
-    #[error("{} is not a store of gatepost; move it away, or choose another `state`", path.display())]
+    #[error(
+        "{} is not a store of gatepost; put the right one back, or choose another `state`; without one, quotas and budgets \
+         start anew",
+        path.display()
+    )]
     Foreign {
         /// The file.
         path: PathBuf,
